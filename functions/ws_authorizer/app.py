@@ -1,0 +1,42 @@
+"""$connect's authorizer: a single-use ticket in, the verified user and tier out.
+
+What it returns as context comes with every later message of the connection, so nothing downstream
+has to trust what a client says of itself.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from chatcore.adapters.clock import now_ms
+from chatcore.adapters.dynamo.stores import DynamoTickets
+from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.services.tickets import redeem_ticket
+from chatcore.settings import WsAuthorizerSettings
+
+settings = WsAuthorizerSettings.read()
+tickets = DynamoTickets(open_tables(settings.tables))
+logger = Logger()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    ticket = (event.get("queryStringParameters") or {}).get("ticket") or ""
+    user = redeem_ticket(tickets, ticket, now_ms())
+    logger.info("connection.authorized" if user else "connection.refused")
+    effect = "Deny" if user is None else "Allow"
+    return {
+        "principalId": "nobody" if user is None else user.user_id,
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Action": "execute-api:Invoke",
+                    "Effect": effect,
+                    "Resource": event["methodArn"],
+                }
+            ],
+        },
+        "context": {} if user is None else {"user_id": user.user_id, "tier": str(user.tier)},
+    }

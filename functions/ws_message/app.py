@@ -1,0 +1,111 @@
+"""The WebSocket's messages: send, cancel, attach, ping. Each is answered by frames, never by a status.
+
+On the path to the first token: it imports little (a test holds it to a budget), and the run is in its
+lane before anything is said back.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
+from chatcore.adapters.clock import now_ms
+from chatcore.adapters.dynamo.stores import dynamo_stores
+from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
+from chatcore.domain.admission import Send
+from chatcore.domain.errors import Code, Refusal, Retryable
+from chatcore.domain.identity import User
+from chatcore.domain.run import TERMINAL
+from chatcore.domain.stream import Place
+from chatcore.domain.tiers import tier_of
+from chatcore.ports import Posted
+from chatcore.protocol import websocket as ws
+from chatcore.services.attach import attach, frames_for
+from chatcore.services.cancel import cancel
+from chatcore.services.submit import submit
+from chatcore.settings import WsMessageSettings
+
+settings = WsMessageSettings.read()
+stores = dynamo_stores(open_tables(settings.tables))
+_sqs = sqs_client()
+lanes = SqsLanes(_sqs, settings.lane_base_url)
+inboxes = SqsInboxes(_sqs, settings.inbox_base_url)
+posts = ApiGatewayPosts(callback_client(settings.callback_url))
+logger = Logger()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    request = event["requestContext"]
+    connection_id = request["connectionId"]
+    verified = request["authorizer"]
+    user = User(verified["user_id"], tier_of(verified.get("tier")))
+    for frame in answer(user, connection_id, event):
+        if posts.post(connection_id, ws.encode(frame)) is not Posted.SENT:
+            # The client attaches or sends again when it has heard nothing.
+            logger.warning("reply.lost")
+            break
+    return {"statusCode": 200}
+
+
+def answer(user: User, connection_id: str, event: dict[str, Any]) -> Sequence[ws.Event]:
+    """The frames to reply with. Whatever goes wrong becomes one of them."""
+    body = event.get("body") or ""
+    action = ws.decode("" if event.get("isBase64Encoded") else body)
+    if isinstance(action, Refusal):
+        logger.info("frame.refused", extra={"code": str(action.code)})
+        return [ws.error_for(action)]
+    ref = getattr(action, "message_id", None) or getattr(action, "run_id", None)
+    logger.append_keys(action=type(action).__name__.lower(), ref=ref)
+    try:
+        outcome = perform(user, connection_id, action)
+    except Retryable as error:
+        logger.warning("action.busy", extra={"reason": repr(error)})
+        outcome = Refusal(Code.BUSY, "That did not work just now. Please try again.", ref)
+    except Exception:
+        logger.exception("action.failed")
+        outcome = Refusal(Code.INTERNAL_ERROR, "Something went wrong on our side.", ref)
+    if isinstance(outcome, Refusal):
+        logger.info("action.refused", extra={"code": str(outcome.code)})
+        return [ws.error_for(outcome)]
+    return outcome
+
+
+def perform(user: User, connection_id: str, action: ws.Action) -> Sequence[ws.Event] | Refusal:
+    match action:
+        case ws.Send():
+            return _send(user, connection_id, action)
+        case ws.Cancel(run_id=run_id):
+            run = cancel(stores, inboxes, user, run_id, now_ms())
+            if isinstance(run, Refusal):
+                return run
+            # One that is running is ended by its worker, which tells all viewers, this one too.
+            return [ws.ended_for(run)] if run.status in TERMINAL else []
+        case ws.Attach(run_id=run_id, offset=offset, epoch=epoch):
+            place = Place(offset, epoch)
+            return attach(stores, lanes, inboxes, user, run_id, connection_id, place, now_ms())
+        case ws.Ping():
+            return [ws.Pong()]
+
+
+def _send(user: User, connection_id: str, action: ws.Send) -> Sequence[ws.Event] | Refusal:
+    send = Send(
+        user=user,
+        chat_id=action.chat_id,
+        message_id=action.message_id,
+        text=action.text,
+        viewer=connection_id,
+        trace_id=os.environ.get("_X_AMZN_TRACE_ID", ""),
+    )
+    submitted = submit(stores, lanes, send, now_ms())
+    if isinstance(submitted, Refusal):
+        return submitted
+    run = submitted.run
+    logger.info("run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat})
+    if submitted.repeat:
+        return frames_for(stores, lanes, inboxes, run, connection_id, Place(), now_ms())
+    return [ws.queued_for(run)]

@@ -1,0 +1,74 @@
+"""Starts the worker on the real parts, and turns SIGTERM and SIGINT into a drain."""
+
+import asyncio
+import signal
+import sys
+
+from aws_lambda_powertools import Logger
+
+from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
+from chatcore.adapters.clock import now_ms
+from chatcore.adapters.dynamo.stores import dynamo_stores
+from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
+from chatcore.adapters.triton import TritonEngine
+from chatcore.adapters.vocabulary import load_vocabulary
+from chatcore.domain.errors import Misconfigured
+from chatcore.domain.lanes import LANES
+from chatcore.settings import WorkerSettings
+from gpu_service.worker.threads import Threads
+from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
+
+CALLS = 32
+"""Threads for short calls; as many connections are kept open to each service."""
+
+
+async def serve(settings: WorkerSettings, logger: Logger) -> None:
+    calls = Threads(CALLS, "aws")
+    polls = Threads(len(LANES) + 1, "poll")
+    client = sqs_client(CALLS + len(LANES) + 1)
+    engine = TritonEngine(settings.triton_url, settings.model_name)
+    parts = WorkerParts(
+        stores=dynamo_stores(open_tables(settings.tables, CALLS)),
+        lanes=SqsLanes(client, settings.lane_base_url),
+        inboxes=SqsInboxes(client, settings.inbox_base_url),
+        posts=ApiGatewayPosts(callback_client(settings.callback_url, CALLS)),
+        engine=engine,
+        count_tokens=load_vocabulary(settings.vocabulary_path),
+        calls=calls,
+        polls=polls,
+        logger=logger,
+        now_ms=now_ms,
+    )
+    limits = WorkerLimits(
+        slots=settings.slots,
+        drain_s=settings.drain_s,
+        first_token_timeout_s=settings.first_token_timeout_s,
+        next_token_timeout_s=settings.next_token_timeout_s,
+    )
+    worker = Worker(settings.worker_id, parts, limits)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stopping.set)
+    try:
+        await worker.run()
+    finally:
+        await engine.close()
+        calls.close()
+        polls.close()
+
+
+def main() -> int:
+    logger = Logger(service="worker")
+    try:
+        settings = WorkerSettings.read()
+        logger.append_keys(worker_id=settings.worker_id)
+        asyncio.run(serve(settings, logger))
+    except Misconfigured as error:
+        logger.error("worker.misconfigured", extra={"reason": str(error)})
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

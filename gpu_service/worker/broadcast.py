@@ -1,0 +1,187 @@
+"""Owns the way of text to viewers: one post in flight per connection, merging what comes meanwhile.
+
+    engine   a b   c d e     f            text grows in the live run
+    posts    [a────][bcde────][f────]     each frame holds all that came while the last was on its way
+
+So frames are in order, a slow client gets fewer and bigger ones, nothing is queued but an offset, and
+the first token never waits. The floor (see `stream.floor_ms`) only ever delays later frames.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aws_lambda_powertools import Logger
+
+from chatcore.domain.stream import Delta, floor_ms, next_delta
+from chatcore.ports import Posted, Posts
+from chatcore.protocol.websocket import Event, delta_for, encode, ended_for
+from gpu_service.worker.live import LiveRun
+from gpu_service.worker.threads import Calls
+
+RETRY_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 5.0, 5.0)
+"""Between failing posts; after the last, the connection is given up: the client will attach again."""
+
+LEASE_LOOK_S = 0.5
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """One connection's place in one run. notices: frames that go before more text."""
+
+    live: LiveRun
+    offset: int
+    notices: list[Event] = field(default_factory=list)
+    frames_sent: int = 0
+    due_s: float = 0.0
+    said_end: bool = False
+
+
+@dataclass(slots=True)
+class _Connection:
+    connection_id: str
+    cursors: dict[str, _Cursor] = field(default_factory=dict)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    task: "asyncio.Task[None] | None" = None
+
+
+class Broadcast:
+    """All connections that this worker posts to. on_post: told of each piece of text that was sent."""
+
+    def __init__(
+        self,
+        posts: Posts,
+        calls: Calls,
+        logger: Logger,
+        on_post: Callable[[LiveRun], None] = lambda live: None,
+    ) -> None:
+        self._posts = posts
+        self._calls = calls
+        self._logger = logger
+        self._on_post = on_post
+        self._connections: dict[str, _Connection] = {}
+        self.frames_sent = 0
+
+    def watch(self, live: LiveRun, connection_id: str, offset: int, notices: list[Event]) -> None:
+        """Send the run's text to the connection from offset on, the notices before it."""
+        connection = self._connections.setdefault(connection_id, _Connection(connection_id))
+        connection.cursors[live.run.run_id] = _Cursor(live, offset, notices)
+        connection.wake.set()
+        if connection.task is None:
+            connection.task = asyncio.create_task(self._pump(connection))
+
+    def wake(self, live: LiveRun) -> None:
+        """The run's text or state has changed."""
+        for connection in self._connections.values():
+            if live.run.run_id in connection.cursors:
+                connection.wake.set()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Wait until every viewer has all there is to say, but not for longer than the time-out."""
+        tasks = [c.task for c in self._connections.values() if c.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _pump(self, connection: _Connection) -> None:
+        """Lives as long as the connection has a run to watch."""
+        failures = 0
+        try:
+            while connection.cursors:
+                connection.wake.clear()
+                frame = self._next(connection)
+                if not isinstance(frame, _Frame):
+                    await _wait(connection.wake, frame)
+                    continue
+                posted = await self._post(connection, frame)
+                if posted is Posted.SENT:
+                    failures = 0
+                elif posted is Posted.GONE or failures == len(RETRY_PAUSES_S):
+                    self._logger.info("viewer.gone", extra={"outcome": str(posted)})
+                    return
+                else:
+                    # Not the same bytes again: what has come meanwhile goes with it.
+                    await asyncio.sleep(RETRY_PAUSES_S[failures])
+                    failures += 1
+        finally:
+            self._connections.pop(connection.connection_id, None)
+
+    def _next(self, connection: _Connection) -> "_Frame | float | None":
+        """What to post now; else in how many seconds to look again, None for when woken."""
+        now_s = asyncio.get_running_loop().time()
+        pause_s: float | None = None
+        for run_id, cursor in list(connection.cursors.items()):
+            live = cursor.live
+            if live.silenced or cursor.said_end:
+                del connection.cursors[run_id]
+                continue
+            if not live.may_speak():
+                # The lease is about to end: either it is renewed, or the run is lost.
+                pause_s = _sooner(pause_s, LEASE_LOOK_S)
+                continue
+            frame = _due(cursor, now_s)
+            if isinstance(frame, _Frame):
+                # To the end of the line, so that one run does not starve the connection's others.
+                connection.cursors[run_id] = connection.cursors.pop(run_id)
+                return frame
+            if frame is not None:
+                pause_s = _sooner(pause_s, frame)
+        return pause_s
+
+    async def _post(self, connection: _Connection, frame: "_Frame") -> Posted:
+        cursor, delta = frame.cursor, frame.delta
+        started_s = asyncio.get_running_loop().time()
+        if delta is not None:
+            # Before it is posted: once it is on its way, somebody may have seen it.
+            cursor.live.shown = max(cursor.live.shown, delta.end)
+        posted = await self._calls(self._posts.post, connection.connection_id, encode(frame.event))
+        if posted is not Posted.SENT:
+            return posted
+        self.frames_sent += 1
+        if delta is None:
+            if cursor.notices and cursor.notices[0] is frame.event:
+                cursor.notices.pop(0)
+            else:
+                cursor.said_end = True
+            return posted
+        cursor.offset = delta.end
+        cursor.frames_sent += 1
+        cursor.due_s = started_s + floor_ms(cursor.frames_sent) / 1000
+        self._on_post(cursor.live)
+        return posted
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """delta: the text in it; None for a notice or the end."""
+
+    cursor: _Cursor
+    event: Event
+    delta: Delta | None = None
+
+
+def _due(cursor: _Cursor, now_s: float) -> _Frame | float | None:
+    """The cursor's next frame, or in how many seconds it is due, None where there is nothing."""
+    live = cursor.live
+    if cursor.notices:
+        return _Frame(cursor, cursor.notices[0])
+    delta = next_delta(live.text, cursor.offset)
+    if delta is None:
+        return None if live.ended is None else _Frame(cursor, ended_for(live.ended))
+    if live.ended is None and now_s < cursor.due_s:
+        return cursor.due_s - now_s
+    return _Frame(cursor, delta_for(live.run, delta), delta)
+
+
+def _sooner(left_s: float | None, right_s: float) -> float:
+    return right_s if left_s is None else min(left_s, right_s)
+
+
+async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,92 @@
+"""Owns a run while this worker makes its answer: the whole text, how far it was shown, its lease."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from chatcore.domain import lease
+from chatcore.domain.run import Run, Usage
+from chatcore.domain.stream import Checkpoint, all_deltas
+
+
+class Stop(StrEnum):
+    """Why an answer is broken off before the engine has finished it."""
+
+    CANCEL = "cancel"
+    LOST = "lost"
+    """The lease is somebody else's: say nothing more."""
+    DRAIN = "drain"
+    """The worker is leaving: hand the run back."""
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """text: all of the answer so far, former epochs' part included; base: their
+    part's length; shown: the greatest offset that
+    was put into a frame; durable: the length that checkpoints hold; usage: of this epoch."""
+
+    run: Run
+    text: str
+    base: int
+    now_ms: Callable[[], int]
+    usage: Usage = field(default_factory=Usage)
+    shown: int = 0
+    durable: int = 0
+    ended: Run | None = None
+    stop: Stop | None = None
+    changed: Callable[[], None] = lambda: None
+    generation: "asyncio.Task[None] | None" = None
+    frozen: bool = False
+
+    def append(self, text: str) -> None:
+        if not self.frozen:
+            self.text += text
+            self.changed()
+
+    def break_off(self, why: Stop) -> None:
+        """Stop the engine's work on it, now. The first reason stands, but losing the lease beats all."""
+        if self.ended is not None or (self.stop is not None and why is not Stop.LOST):
+            return
+        self.stop = why
+        self.changed()
+        if self.generation is not None:
+            self.generation.cancel()
+
+    def cut_to_shown(self) -> None:
+        """Keep what somebody may have seen; all of it where nobody was looking."""
+        if self.run.viewers:
+            self.text = self.text[: max(self.shown, self.durable)]
+        self.frozen = True
+
+    @property
+    def silenced(self) -> bool:
+        """Whether nothing of this epoch will ever be said again here."""
+        return self.ended is None and self.stop is Stop.LOST
+
+    def may_speak(self) -> bool:
+        """Whether frames of this epoch may go out: its lease holds, or its end is committed."""
+        if self.silenced:
+            return False
+        return self.ended is not None or lease.may_speak(self.now_ms(), self.run.lease_until_ms)
+
+    def add_viewer(self, connection_id: str) -> None:
+        self.run = replace(self.run, viewers=self.run.viewers | {connection_id})
+
+    def renewed(self, run: Run) -> None:
+        self.run = replace(
+            self.run,
+            lease_until_ms=run.lease_until_ms,
+            viewers=run.viewers,
+            cancel_requested=run.cancel_requested,
+        )
+
+    def next_checkpoints(self) -> list[Checkpoint]:
+        """The pieces that make all of the text durable. An epoch's first starts at 0 (see `stream`)."""
+        return [
+            Checkpoint(self.run.run_id, self.run.epoch, delta.offset, delta.text)
+            for delta in all_deltas(self.text, self.durable)
+        ]
+
+    def total(self) -> Usage:
+        return self.run.spent + self.usage

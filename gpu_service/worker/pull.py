@@ -1,0 +1,104 @@
+"""Owns the pulling of lanes: only for free slots, in the order of turns, never missing work.
+
+Each lane has a task. One that last found its lane empty keeps a long poll standing as long as a slot
+is free, so that new work is met at once. One that last found work polls when it is its turn: there
+are as many turns as free slots. A standing poll may still bring a job when the last slot has just
+gone: it is given straight back to the lane, for whichever worker asks next.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aws_lambda_powertools import Logger
+
+from chatcore.domain.errors import Retryable
+from chatcore.domain.lanes import LANES, Lane, Turns
+from chatcore.ports import Lanes, Received
+from chatcore.protocol.queue import Job
+from gpu_service.worker.threads import Calls
+
+POLL_S = 4
+"""A worker that is told to stop has to wait for its standing polls, or their jobs would be hidden
+from the others for a while. Four polls a minute more cost next to nothing beside a GPU."""
+
+TROUBLE_PAUSE_S = 1.0
+
+Start = Callable[[Lane, Received[Job], Callable[[], None]], Awaitable[None]]
+
+
+class Puller:
+    """start: makes the answer of a job; it calls what it is given when the slot is free again."""
+
+    def __init__(
+        self, lanes: Lanes, slots: int, polls: Calls, start: Start, logger: Logger
+    ) -> None:
+        self._lanes = lanes
+        self._free = slots
+        self._polls = polls
+        self._start = start
+        self._logger = logger
+        self._turns = Turns()
+        self._backlogged: set[Lane] = set()
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self.answers: set[asyncio.Task[None]] = set()
+        self.paused = False
+
+    async def run(self) -> None:
+        """Until `stop`; returns when no poll is standing any more. Answers may still be in the making."""
+        await asyncio.gather(*(self._pull(lane) for lane in LANES))
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._changed.set()
+
+    def pause(self, paused: bool) -> None:
+        """Take no new work while the engine is unwell."""
+        self.paused = paused
+        self._changed.set()
+
+    async def _pull(self, lane: Lane) -> None:
+        while True:
+            while not self._stopping and not self._may_poll(lane):
+                self._changed.clear()
+                await self._changed.wait()
+            if self._stopping:
+                return
+            try:
+                received = await self._polls(self._lanes.receive, lane, POLL_S)
+            except Retryable as error:
+                self._logger.warning(
+                    "lane.trouble", extra={"lane": str(lane), "reason": repr(error)}
+                )
+                await asyncio.sleep(TROUBLE_PAUSE_S)
+                continue
+            if received is None:
+                self._backlogged.discard(lane)
+                self._changed.set()
+                continue
+            self._backlogged.add(lane)
+            await self._take(lane, received)
+
+    def _may_poll(self, lane: Lane) -> bool:
+        if self.paused or self._free <= 0:
+            return False
+        if lane not in self._backlogged:
+            return True
+        return lane in self._turns.order(self._backlogged)[: self._free]
+
+    async def _take(self, lane: Lane, received: Received[Job]) -> None:
+        if self._free <= 0 or self._stopping or self.paused:
+            try:
+                await self._polls(self._lanes.hide, lane, received.handle, 0)
+            except Retryable as error:
+                self._logger.warning("job.stays_hidden", extra={"reason": repr(error)})
+            return
+        self._free -= 1
+        self._turns.take(lane, self._backlogged)
+        answer = asyncio.ensure_future(self._start(lane, received, self._release))
+        self.answers.add(answer)
+        answer.add_done_callback(self.answers.discard)
+
+    def _release(self) -> None:
+        self._free += 1
+        self._changed.set()

@@ -1,0 +1,190 @@
+"""Owns a worker's life: open the inbox, pull, listen, watch the engine, and leave in good order."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aws_lambda_powertools import Logger
+
+from chatcore.domain.context import CountTokens
+from chatcore.domain.errors import Retryable
+from chatcore.domain.stream import Place, resume_at
+from chatcore.ports import Engine, Inboxes, Lanes, Posted, Posts, Stores
+from chatcore.protocol.queue import Attach, Cancel, Control
+from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
+from chatcore.services.attach import frames_for
+from gpu_service.worker.answer import Maker
+from gpu_service.worker.broadcast import Broadcast
+from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.pull import Puller
+from gpu_service.worker.threads import Calls
+
+INBOX_POLL_S = 4
+ENGINE_LOOK_S = 2.0
+TROUBLE_PAUSE_S = 1.0
+FAREWELL_S = 5.0
+"""How long the last frames may take when the worker leaves."""
+
+BOUNCE_PAUSE_S = 0.1
+"""Before an attach to a run that this worker has just claimed, but not yet begun, is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """calls: short AWS calls; polls: long ones."""
+
+    stores: Stores
+    lanes: Lanes
+    inboxes: Inboxes
+    posts: Posts
+    engine: Engine
+    count_tokens: CountTokens
+    calls: Calls
+    polls: Calls
+    logger: Logger
+    now_ms: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    slots: int
+    drain_s: float
+    first_token_timeout_s: float
+    next_token_timeout_s: float
+
+
+@dataclass(slots=True)
+class Worker:
+    worker_id: str
+    parts: WorkerParts
+    limits: WorkerLimits
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _live: dict[str, LiveRun] = field(default_factory=dict)
+    _early_cancels: set[str] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Until `stopping` is set and the runs in the making are over or handed back."""
+        parts = self.parts
+        broadcast = Broadcast(parts.posts, parts.calls, parts.logger)
+        inbox = await parts.calls(parts.inboxes.open, self.worker_id)
+        maker = Maker(
+            stores=parts.stores,
+            lanes=parts.lanes,
+            engine=parts.engine,
+            broadcast=broadcast,
+            calls=parts.calls,
+            count_tokens=parts.count_tokens,
+            logger=parts.logger,
+            now_ms=parts.now_ms,
+            worker_id=self.worker_id,
+            inbox=inbox,
+            first_token_timeout_s=self.limits.first_token_timeout_s,
+            next_token_timeout_s=self.limits.next_token_timeout_s,
+            live=self._live,
+            early_cancels=self._early_cancels,
+        )
+        puller = Puller(parts.lanes, self.limits.slots, parts.polls, maker.make, parts.logger)
+        await self._watch_engine_once(puller)
+        listening = asyncio.create_task(self._listen(inbox, broadcast))
+        watching = asyncio.create_task(self._watch_engine(puller))
+        pulling = asyncio.create_task(puller.run())
+        parts.logger.info(
+            "worker.ready", extra={"worker_id": self.worker_id, "slots": self.limits.slots}
+        )
+        await self.stopping.wait()
+        parts.logger.info("worker.draining", extra={"answers": len(puller.answers)})
+        puller.stop()
+        await self._drain(puller)
+        await pulling
+        await broadcast.drained(FAREWELL_S)
+        watching.cancel()
+        listening.cancel()
+        await asyncio.gather(watching, listening, return_exceptions=True)
+        await parts.calls(parts.inboxes.close, self.worker_id)
+        parts.logger.info("worker.gone")
+
+    async def _drain(self, puller: Puller) -> None:
+        """Let answers finish; hand back those that do not make it in time."""
+        if puller.answers:
+            await asyncio.wait(puller.answers, timeout=self.limits.drain_s)
+        for live in list(self._live.values()):
+            live.break_off(Stop.DRAIN)
+        if puller.answers:
+            await asyncio.wait(puller.answers)
+
+    async def _watch_engine(self, puller: Puller) -> None:
+        while True:
+            await asyncio.sleep(ENGINE_LOOK_S)
+            await self._watch_engine_once(puller)
+
+    async def _watch_engine_once(self, puller: Puller) -> None:
+        well = await self.parts.engine.ready()
+        if well is puller.paused:
+            self.parts.logger.warning("engine.ready" if well else "engine.away")
+            puller.pause(not well)
+
+    async def _listen(self, inbox: str, broadcast: Broadcast) -> None:
+        while True:
+            try:
+                controls = await self.parts.polls(self.parts.inboxes.receive, inbox, INBOX_POLL_S)
+            except Retryable as error:
+                self.parts.logger.warning("inbox.trouble", extra={"reason": repr(error)})
+                await asyncio.sleep(TROUBLE_PAUSE_S)
+                continue
+            for control in controls:
+                await self._handle(control, broadcast)
+
+    async def _handle(self, control: Control, broadcast: Broadcast) -> None:
+        live = self._live.get(control.run_id)
+        self.parts.logger.info(
+            "inbox.control",
+            extra={"run_id": control.run_id, "kind": type(control).__name__, "here": bool(live)},
+        )
+        if isinstance(control, Cancel):
+            if live is None:
+                # Claimed a moment ago, not begun yet: it will find this. Or over: then nobody looks.
+                self._early_cancels.add(control.run_id)
+            else:
+                live.break_off(Stop.CANCEL)
+        elif live is None:
+            await self._attach_elsewhere(control)
+        else:
+            attach_here(live, control, broadcast)
+
+    async def _attach_elsewhere(self, control: Attach) -> None:
+        """The run ended, moved on, or is about to begin here: answer as a Lambda would."""
+        parts = self.parts
+        await asyncio.sleep(BOUNCE_PAUSE_S)
+        try:
+            run = await parts.calls(parts.stores.runs.get, control.run_id)
+            if run is None:
+                return
+            events = await parts.calls(
+                frames_for,
+                parts.stores,
+                parts.lanes,
+                parts.inboxes,
+                run,
+                control.connection_id,
+                Place(control.offset, control.epoch),
+                parts.now_ms(),
+            )
+        except Retryable as error:
+            # The client attaches again when it has heard nothing.
+            parts.logger.warning("attach.left", extra={"reason": repr(error)})
+            return
+        for event in events:
+            posted = await parts.calls(parts.posts.post, control.connection_id, encode(event))
+            if posted is not Posted.SENT:
+                return
+
+
+def attach_here(live: LiveRun, control: Attach, broadcast: Broadcast) -> None:
+    """Let the connection have the run from its place on, and live from there: no seam to race over."""
+    place = Place(control.offset, control.epoch)
+    offset, cut_back = resume_at(place, live.run.epoch, live.base, len(live.text))
+    notices: list[Event] = [started_for(live.run, offset)]
+    if cut_back:
+        notices.append(RunRewound(run_id=live.run.run_id, epoch=live.run.epoch, offset=offset))
+    live.add_viewer(control.connection_id)
+    broadcast.watch(live, control.connection_id, offset, notices)

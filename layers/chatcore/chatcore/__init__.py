@@ -1,0 +1,1 @@
+"""chatcore: chats, runs, lanes and ledgers, shared by the Lambdas, the GPU worker and the tests."""

@@ -1,0 +1,311 @@
+"""Owns the items as they lie in the tables, and their translation from and to the domain."""
+
+from typing import Any
+
+from pynamodb.attributes import (
+    BooleanAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+    UnicodeSetAttribute,
+)
+from pynamodb.indexes import AllProjection, LocalSecondaryIndex
+from pynamodb.models import Model
+
+from chatcore.domain.chat import Chat, Message, Role
+from chatcore.domain.errors import Code
+from chatcore.domain.ledger import Ledger
+from chatcore.domain.run import RETENTION_S, FinishReason, Run, Status, Usage
+from chatcore.domain.stream import Checkpoint
+from chatcore.domain.tiers import Tier
+from chatcore.ports import Ticket
+
+CHECKPOINT_RETENTION_S = 24 * 3600
+
+
+class UsageMap(MapAttribute[Any, Any]):
+    input_tokens = NumberAttribute()
+    cached_tokens = NumberAttribute()
+    output_tokens = NumberAttribute()
+
+    @classmethod
+    def of(cls, usage: Usage) -> "UsageMap":
+        return cls(
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+        )
+
+    def usage(self) -> Usage:
+        return Usage(int(self.input_tokens), int(self.cached_tokens), int(self.output_tokens))
+
+
+class ByActivity(LocalSecondaryIndex["ChatItem"]):
+    """A user's chats by their latest activity; local, so that it can be read consistently."""
+
+    class Meta:
+        index_name = "by_activity"
+        projection = AllProjection()
+
+    user_id = UnicodeAttribute(hash_key=True)
+    last_active_ms = NumberAttribute(range_key=True)
+
+
+class ChatItem(Model):
+    class Meta:
+        table_name = "chats"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    chat_id = UnicodeAttribute(range_key=True)
+    by_activity = ByActivity()
+    title = UnicodeAttribute(null=True)
+    created_ms = NumberAttribute()
+    last_active_ms = NumberAttribute()
+    last_seq = NumberAttribute()
+    context_tokens = NumberAttribute()
+    active_run_id = UnicodeAttribute(null=True)
+    deleted_ms = NumberAttribute(null=True)
+
+    @classmethod
+    def of(cls, chat: Chat) -> "ChatItem":
+        return cls(
+            user_id=chat.user_id,
+            chat_id=chat.chat_id,
+            title=chat.title,
+            created_ms=chat.created_ms,
+            last_active_ms=chat.last_active_ms,
+            last_seq=chat.last_seq,
+            context_tokens=chat.context_tokens,
+            active_run_id=chat.active_run_id,
+            deleted_ms=chat.deleted_ms,
+        )
+
+    def chat(self) -> Chat:
+        return Chat(
+            user_id=self.user_id,
+            chat_id=self.chat_id,
+            title=self.title,
+            created_ms=int(self.created_ms),
+            last_active_ms=int(self.last_active_ms),
+            last_seq=int(self.last_seq),
+            context_tokens=int(self.context_tokens),
+            active_run_id=self.active_run_id,
+            deleted_ms=None if self.deleted_ms is None else int(self.deleted_ms),
+        )
+
+
+class MessageItem(Model):
+    class Meta:
+        table_name = "messages"
+
+    chat_id = UnicodeAttribute(hash_key=True)
+    seq = NumberAttribute(range_key=True)
+    message_id = UnicodeAttribute()
+    role = UnicodeAttribute()
+    text = UnicodeAttribute()
+    run_id = UnicodeAttribute()
+    created_ms = NumberAttribute()
+    finish_reason = UnicodeAttribute(null=True)
+    usage = UsageMap(null=True)
+
+    @classmethod
+    def of(cls, message: Message) -> "MessageItem":
+        return cls(
+            chat_id=message.chat_id,
+            seq=message.seq,
+            message_id=message.message_id,
+            role=str(message.role),
+            text=message.text,
+            run_id=message.run_id,
+            created_ms=message.created_ms,
+            finish_reason=message.finish_reason and str(message.finish_reason),
+            usage=message.usage and UsageMap.of(message.usage),
+        )
+
+    def message(self) -> Message:
+        return Message(
+            chat_id=self.chat_id,
+            seq=int(self.seq),
+            message_id=self.message_id,
+            role=Role(self.role),
+            text=self.text,
+            run_id=self.run_id,
+            created_ms=int(self.created_ms),
+            finish_reason=FinishReason(self.finish_reason) if self.finish_reason else None,
+            usage=self.usage.usage() if self.usage else None,
+        )
+
+
+class RunItem(Model):
+    class Meta:
+        table_name = "runs"
+
+    run_id = UnicodeAttribute(hash_key=True)
+    user_id = UnicodeAttribute()
+    chat_id = UnicodeAttribute()
+    tier = UnicodeAttribute()
+    message_id = UnicodeAttribute()
+    message_seq = NumberAttribute()
+    digest = UnicodeAttribute()
+    created_ms = NumberAttribute()
+    status = UnicodeAttribute()
+    epoch = NumberAttribute()
+    attempts = NumberAttribute()
+    spent = UsageMap()
+    reserved_tokens = NumberAttribute()
+    worker_id = UnicodeAttribute(null=True)
+    inbox = UnicodeAttribute(null=True)
+    lease_until_ms = NumberAttribute()
+    viewers = UnicodeSetAttribute(null=True)
+    cancel_requested = BooleanAttribute()
+    started_ms = NumberAttribute(null=True)
+    ended_ms = NumberAttribute(null=True)
+    finish_reason = UnicodeAttribute(null=True)
+    failure = UnicodeAttribute(null=True)
+    usage = UsageMap(null=True)
+    length = NumberAttribute()
+    trace_id = UnicodeAttribute()
+    expires_at = NumberAttribute()
+
+    @classmethod
+    def of(cls, run: Run) -> "RunItem":
+        return cls(
+            run_id=run.run_id,
+            user_id=run.user_id,
+            chat_id=run.chat_id,
+            tier=str(run.tier),
+            message_id=run.message_id,
+            message_seq=run.message_seq,
+            digest=run.digest,
+            created_ms=run.created_ms,
+            status=str(run.status),
+            epoch=run.epoch,
+            attempts=run.attempts,
+            spent=UsageMap.of(run.spent),
+            reserved_tokens=run.reserved_tokens,
+            worker_id=run.worker_id,
+            inbox=run.inbox,
+            lease_until_ms=run.lease_until_ms,
+            viewers=set(run.viewers) or None,
+            cancel_requested=run.cancel_requested,
+            started_ms=run.started_ms,
+            ended_ms=run.ended_ms,
+            finish_reason=run.finish_reason and str(run.finish_reason),
+            failure=run.failure and str(run.failure),
+            usage=run.usage and UsageMap.of(run.usage),
+            length=run.length,
+            trace_id=run.trace_id,
+            expires_at=run.created_ms // 1000 + RETENTION_S,
+        )
+
+    def run(self) -> Run:
+        return Run(
+            run_id=self.run_id,
+            user_id=self.user_id,
+            chat_id=self.chat_id,
+            tier=Tier(self.tier),
+            message_id=self.message_id,
+            message_seq=int(self.message_seq),
+            digest=self.digest,
+            created_ms=int(self.created_ms),
+            status=Status(self.status),
+            epoch=int(self.epoch),
+            attempts=int(self.attempts),
+            spent=self.spent.usage(),
+            reserved_tokens=int(self.reserved_tokens),
+            worker_id=self.worker_id,
+            inbox=self.inbox,
+            lease_until_ms=int(self.lease_until_ms),
+            viewers=frozenset(self.viewers or ()),
+            cancel_requested=bool(self.cancel_requested),
+            started_ms=None if self.started_ms is None else int(self.started_ms),
+            ended_ms=None if self.ended_ms is None else int(self.ended_ms),
+            finish_reason=FinishReason(self.finish_reason) if self.finish_reason else None,
+            failure=Code(self.failure) if self.failure else None,
+            usage=self.usage.usage() if self.usage else None,
+            length=int(self.length),
+            trace_id=self.trace_id,
+        )
+
+
+class CheckpointItem(Model):
+    class Meta:
+        table_name = "checkpoints"
+
+    run_id = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True)
+    epoch = NumberAttribute()
+    offset = NumberAttribute()
+    text = UnicodeAttribute()
+    expires_at = NumberAttribute()
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, now_ms: int) -> "CheckpointItem":
+        return cls(
+            run_id=checkpoint.run_id,
+            part=f"{checkpoint.epoch:06d}#{checkpoint.offset:09d}",
+            epoch=checkpoint.epoch,
+            offset=checkpoint.offset,
+            text=checkpoint.text,
+            expires_at=now_ms // 1000 + CHECKPOINT_RETENTION_S,
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.run_id, int(self.epoch), int(self.offset), self.text)
+
+
+class LedgerItem(Model):
+    class Meta:
+        table_name = "ledgers"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    version = NumberAttribute()
+    active: MapAttribute[str, Any] = MapAttribute()
+    window_ends_ms = NumberAttribute()
+    used_tokens = NumberAttribute()
+    settled_tokens = NumberAttribute()
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> "LedgerItem":
+        return cls(
+            user_id=ledger.user_id,
+            version=ledger.version,
+            active=dict(ledger.active),
+            window_ends_ms=ledger.window_ends_ms,
+            used_tokens=ledger.used_tokens,
+            settled_tokens=ledger.settled_tokens,
+        )
+
+    def ledger(self) -> Ledger:
+        return Ledger(
+            user_id=self.user_id,
+            version=int(self.version),
+            active={run_id: int(tokens) for run_id, tokens in self.active.as_dict().items()},
+            window_ends_ms=int(self.window_ends_ms),
+            used_tokens=int(self.used_tokens),
+            settled_tokens=int(self.settled_tokens),
+        )
+
+
+class TicketItem(Model):
+    class Meta:
+        table_name = "tickets"
+
+    ticket_hash = UnicodeAttribute(hash_key=True)
+    user_id = UnicodeAttribute()
+    tier = UnicodeAttribute()
+    expires_ms = NumberAttribute()
+    expires_at = NumberAttribute()
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> "TicketItem":
+        return cls(
+            ticket_hash=ticket.ticket_hash,
+            user_id=ticket.user_id,
+            tier=str(ticket.tier),
+            expires_ms=ticket.expires_ms,
+            expires_at=ticket.expires_ms // 1000 + 1,
+        )
+
+    def ticket(self) -> Ticket:
+        return Ticket(self.ticket_hash, self.user_id, Tier(self.tier), int(self.expires_ms))

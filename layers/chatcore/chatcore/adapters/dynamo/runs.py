@@ -1,0 +1,219 @@
+"""Owns runs on DynamoDB: each transition is one conditional write, the two big ones transactions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pynamodb.exceptions import DoesNotExist
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.models import Model, _ModelFuture
+from pynamodb.transactions import TransactGet, TransactWrite
+
+from chatcore.adapters.dynamo.faults import ConditionFailed, translated
+from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem, UsageMap
+from chatcore.adapters.dynamo.tables import Tables
+from chatcore.domain import lease
+from chatcore.domain import ledger as accounts
+from chatcore.domain.admission import Admission, Send, View
+from chatcore.domain.chat import answer_of
+from chatcore.domain.errors import Conflict
+from chatcore.domain.ledger import Ledger
+from chatcore.domain.run import ACTIVE, Ending, Event, Run, Status, Usage, ended, sources
+from chatcore.domain.stream import Checkpoint
+from chatcore.ports import Claim, Claimed, Held, Over
+
+_Item = TypeVar("_Item", bound=Model)
+
+CLAIM_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoRuns:
+    tables: Tables
+
+    def view(self, send: Send) -> View:
+        user_id = send.user.user_id
+        with translated(), TransactGet(connection=self.tables.connection) as read:
+            chat = read.get(self.tables.chat, user_id, send.target_chat_id)
+            run = read.get(self.tables.run, send.run_id)
+            ledger = read.get(self.tables.ledger, user_id)
+        found_chat, found_run, found_ledger = _found(chat), _found(run), _found(ledger)
+        return View(
+            chat=None if found_chat is None else found_chat.chat(),
+            run=None if found_run is None else found_run.run(),
+            ledger=Ledger(user_id) if found_ledger is None else found_ledger.ledger(),
+        )
+
+    def admit(self, admission: Admission) -> None:
+        with translated(), TransactWrite(connection=self.tables.connection) as write:
+            write.save(self.tables.run.of(admission.run), condition=RunItem.run_id.does_not_exist())
+            write.save(self.tables.message.of(admission.message))
+            self._admit_chat(write, admission)
+            former = admission.former_ledger_version
+            write.save(
+                self.tables.ledger.of(admission.ledger),
+                condition=(
+                    LedgerItem.version == former if former else LedgerItem.user_id.does_not_exist()
+                ),
+            )
+
+    def _admit_chat(self, write: TransactWrite, admission: Admission) -> None:
+        chat = admission.chat
+        if admission.former_chat is None:
+            write.save(self.tables.chat.of(chat), condition=ChatItem.chat_id.does_not_exist())
+            return
+        # An update, not a put: a title may have been set meanwhile.
+        write.update(
+            self.tables.chat(chat.user_id, chat.chat_id),
+            actions=[
+                ChatItem.active_run_id.set(admission.run.run_id),
+                ChatItem.last_seq.set(chat.last_seq),
+                ChatItem.last_active_ms.set(chat.last_active_ms),
+            ],
+            condition=(
+                (ChatItem.last_seq == admission.former_chat.last_seq)
+                & ChatItem.active_run_id.does_not_exist()
+                & ChatItem.deleted_ms.does_not_exist()
+            ),
+        )
+
+    def get(self, run_id: str) -> Run | None:
+        try:
+            with translated():
+                return self.tables.run.get(run_id, consistent_read=True).run()
+        except DoesNotExist:
+            return None
+
+    def claim(self, run_id: str, worker_id: str, inbox: str, now_ms: int) -> Claim:
+        mine: list[Action] = [
+            RunItem.status.set(str(Status.RUNNING)),
+            RunItem.epoch.set(RunItem.epoch + 1),
+            RunItem.worker_id.set(worker_id),
+            RunItem.inbox.set(inbox),
+            RunItem.lease_until_ms.set(lease.until(now_ms)),
+            RunItem.started_ms.set(RunItem.started_ms | now_ms),
+        ]
+        queued = self._update(run_id, mine, RunItem.status == str(Status.QUEUED))
+        if queued is not None:
+            return Claimed(queued)
+        # Not queued: over, held, or left behind by a worker whose lease ran out.
+        for _ in range(CLAIM_TRIES):
+            run = self.get(run_id)
+            if run is None or run.status not in ACTIVE:
+                return Over()
+            if run.status is Status.RUNNING and not lease.may_take_over(now_ms, run.lease_until_ms):
+                return Held(run.lease_until_ms)
+            fault = 1 if run.status is Status.RUNNING else 0
+            seen = (
+                (RunItem.status == str(run.status))
+                & (RunItem.epoch == run.epoch)
+                & (RunItem.lease_until_ms == run.lease_until_ms)
+            )
+            claimed = self._update(run_id, [*mine, RunItem.attempts.add(fault)], seen)
+            if claimed is not None:
+                return Claimed(claimed)
+        raise Conflict(run_id)
+
+    def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+        return self._update(
+            run_id, [RunItem.lease_until_ms.set(lease_until_ms)], _in_epoch(Event.COMPLETE, epoch)
+        )
+
+    def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
+        actions: list[Action] = [
+            RunItem.status.set(str(Status.QUEUED)),
+            RunItem.attempts.add(1 if fault else 0),
+            RunItem.spent.set(UsageMap.of(spent)),
+            RunItem.lease_until_ms.set(0),
+            RunItem.worker_id.remove(),
+            RunItem.inbox.remove(),
+        ]
+        return self._update(run_id, actions, _in_epoch(Event.HAND_BACK, epoch)) is not None
+
+    def end(self, run: Run, ending: Ending) -> bool:
+        if run.status not in sources(ending.event):
+            return False
+        answer = answer_of(run, ending)
+        cost = accounts.cost_tokens(ending.usage)
+        after_it: list[Action] = [
+            ChatItem.active_run_id.remove(),
+            ChatItem.last_active_ms.set(ending.ended_ms),
+        ]
+        if ending.context_tokens is not None:
+            after_it.append(ChatItem.context_tokens.set(ending.context_tokens))
+        try:
+            with translated(), TransactWrite(connection=self.tables.connection) as write:
+                write.save(
+                    self.tables.run.of(ended(run, ending)),
+                    condition=(RunItem.epoch == run.epoch) & (RunItem.status == str(run.status)),
+                )
+                if answer is not None:
+                    write.save(self.tables.message.of(answer))
+                write.update(
+                    self.tables.chat(run.user_id, run.chat_id),
+                    actions=after_it,
+                    condition=ChatItem.active_run_id == run.run_id,
+                )
+                write.update(
+                    self.tables.ledger(run.user_id),
+                    actions=[
+                        LedgerItem.active[run.run_id].remove(),
+                        LedgerItem.used_tokens.add(cost),
+                        LedgerItem.settled_tokens.add(cost),
+                        LedgerItem.version.add(1),
+                    ],
+                    condition=LedgerItem.active[run.run_id].exists(),
+                )
+        except ConditionFailed:
+            return False
+        return True
+
+    def add_viewer(self, run_id: str, connection_id: str) -> Run | None:
+        active = RunItem.status.is_in(*sorted(ACTIVE))
+        return self._update(run_id, [RunItem.viewers.add({connection_id})], active)
+
+    def request_cancel(self, run_id: str) -> Run | None:
+        running = RunItem.status == str(Status.RUNNING)
+        return self._update(run_id, [RunItem.cancel_requested.set(True)], running)
+
+    def remove(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            with translated():
+                pieces = list(self.tables.checkpoint.query(run_id, consistent_read=True))
+                with self.tables.checkpoint.batch_write() as batch:
+                    for piece in pieces:
+                        batch.delete(piece)
+                self.tables.run(run_id).delete()
+
+    def put_checkpoint(self, checkpoint: Checkpoint, now_ms: int) -> None:
+        with translated():
+            self.tables.checkpoint.of(checkpoint, now_ms).save()
+
+    def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        with translated():
+            found = self.tables.checkpoint.query(run_id, consistent_read=True)
+            return [item.checkpoint() for item in found]
+
+    def _update(self, run_id: str, actions: list[Action], condition: Condition) -> Run | None:
+        """The run as updated, or None where the condition does not hold."""
+        item = self.tables.run(run_id)
+        try:
+            with translated():
+                item.update(actions, condition=condition)
+        except ConditionFailed:
+            return None
+        return item.run()
+
+
+def _found(future: "_ModelFuture[_Item]") -> _Item | None:
+    try:
+        return future.get()
+    except DoesNotExist:
+        return None
+
+
+def _in_epoch(event: Event, epoch: int) -> Condition:
+    allowed = sorted(str(status) for status in sources(event))
+    condition: Condition = (RunItem.epoch == epoch) & RunItem.status.is_in(*allowed)
+    return condition

@@ -1,0 +1,295 @@
+"""Owns the stores in memory. Each call is atomic under one lock, as a DynamoDB transaction is.
+
+Left out: throttling, time-outs, item size limits, eventual consistency and TTL deletion (an expired
+ticket is refused by its time, as on DynamoDB, where it may linger).
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from chatcore.domain import lease
+from chatcore.domain import ledger as accounts
+from chatcore.domain.admission import Admission, Send, View
+from chatcore.domain.chat import Chat, Message, answer_of
+from chatcore.domain.errors import Conflict
+from chatcore.domain.ledger import Ledger
+from chatcore.domain.run import ACTIVE, Ending, Run, Status, Usage, ended, sources
+from chatcore.domain.stream import Checkpoint
+from chatcore.ports import Claim, Claimed, Held, Over, Page, Stores, Ticket
+
+
+@dataclass(slots=True)
+class MemoryDatabase:
+    """What the six tables hold."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    chats: dict[tuple[str, str], Chat] = field(default_factory=dict)
+    messages: dict[tuple[str, int], Message] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    checkpoints: dict[tuple[str, int, int], Checkpoint] = field(default_factory=dict)
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+
+
+def memory_stores(database: MemoryDatabase) -> Stores:
+    return Stores(
+        chats=MemoryChats(database),
+        messages=MemoryMessages(database),
+        runs=MemoryRuns(database),
+        ledgers=MemoryLedgers(database),
+        tickets=MemoryTickets(database),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChats:
+    database: MemoryDatabase
+
+    def create(self, chat: Chat) -> None:
+        with self.database.lock:
+            self.database.chats[chat.user_id, chat.chat_id] = chat
+
+    def get(self, user_id: str, chat_id: str) -> Chat | None:
+        with self.database.lock:
+            return self.database.chats.get((user_id, chat_id))
+
+    def newest(self, user_id: str, limit: int, after: tuple[int, str] | None) -> Page[Chat]:
+        with self.database.lock:
+            mine = [chat for (owner, _), chat in self.database.chats.items() if owner == user_id]
+        keyed = sorted(((chat.last_active_ms, chat.chat_id), chat) for chat in mine)
+        items = [
+            chat
+            for key, chat in reversed(keyed)
+            if chat.deleted_ms is None and (after is None or key < after)
+        ]
+        page = items[:limit]
+        more = len(items) > limit
+        return Page(page, (page[-1].last_active_ms, page[-1].chat_id) if more else None)
+
+    def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
+        with self.database.lock:
+            chat = self.get(user_id, chat_id)
+            if chat is None or chat.deleted_ms is not None:
+                return None
+            renamed = replace(chat, title=title)
+            self.create(renamed)
+            return renamed
+
+    def mark_deleted(self, user_id: str, chat_id: str, now_ms: int) -> Chat | None:
+        with self.database.lock:
+            chat = self.get(user_id, chat_id)
+            if chat is None:
+                return None
+            marked = replace(chat, deleted_ms=chat.deleted_ms or now_ms)
+            self.create(marked)
+            return marked
+
+    def remove(self, user_id: str, chat_id: str) -> None:
+        with self.database.lock:
+            self.database.chats.pop((user_id, chat_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMessages:
+    database: MemoryDatabase
+
+    def newest(self, chat_id: str, limit: int, before_seq: int | None) -> Page[Message]:
+        with self.database.lock:
+            items = [
+                message
+                for (owner, seq), message in sorted(self.database.messages.items(), reverse=True)
+                if owner == chat_id and (before_seq is None or seq < before_seq)
+            ]
+        page = items[:limit]
+        return Page(page, (page[-1].seq, "") if len(items) > limit else None)
+
+    def remove(self, chat_id: str, messages: Sequence[Message]) -> None:
+        with self.database.lock:
+            for message in messages:
+                self.database.messages.pop((chat_id, message.seq), None)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRuns:
+    database: MemoryDatabase
+
+    def view(self, send: Send) -> View:
+        user_id = send.user.user_id
+        with self.database.lock:
+            return View(
+                chat=self.database.chats.get((user_id, send.target_chat_id)),
+                run=self.database.runs.get(send.run_id),
+                ledger=self.database.ledgers.get(user_id, Ledger(user_id)),
+            )
+
+    def admit(self, admission: Admission) -> None:
+        chat_key = (admission.chat.user_id, admission.chat.chat_id)
+        user_id = admission.ledger.user_id
+        with self.database.lock:
+            ledger = self.database.ledgers.get(user_id, Ledger(user_id))
+            found = self.database.chats.get(chat_key)
+            former = admission.former_chat
+            if (
+                admission.run.run_id in self.database.runs
+                or ledger.version != admission.former_ledger_version
+                or (found is None) != (former is None)
+                or (
+                    found is not None
+                    and former is not None
+                    and (
+                        found.active_run_id is not None
+                        or found.deleted_ms is not None
+                        or found.last_seq != former.last_seq
+                    )
+                )
+            ):
+                raise Conflict(admission.run.run_id)
+            kept_title = found.title if found else None
+            self.database.chats[chat_key] = replace(admission.chat, title=kept_title)
+            self.database.runs[admission.run.run_id] = admission.run
+            message = admission.message
+            self.database.messages[message.chat_id, message.seq] = message
+            self.database.ledgers[user_id] = admission.ledger
+
+    def get(self, run_id: str) -> Run | None:
+        with self.database.lock:
+            return self.database.runs.get(run_id)
+
+    def claim(self, run_id: str, worker_id: str, inbox: str, now_ms: int) -> Claim:
+        with self.database.lock:
+            run = self.database.runs.get(run_id)
+            if run is None or run.status not in ACTIVE:
+                return Over()
+            taken_over = run.status is Status.RUNNING
+            if taken_over and not lease.may_take_over(now_ms, run.lease_until_ms):
+                return Held(run.lease_until_ms)
+            claimed = replace(
+                run,
+                status=Status.RUNNING,
+                epoch=run.epoch + 1,
+                attempts=run.attempts + (1 if taken_over else 0),
+                worker_id=worker_id,
+                inbox=inbox,
+                lease_until_ms=lease.until(now_ms),
+                started_ms=run.started_ms or now_ms,
+            )
+            self.database.runs[run_id] = claimed
+            return Claimed(claimed)
+
+    def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+        with self.database.lock:
+            run = self._running(run_id, epoch)
+            if run is None:
+                return None
+            return self._store(replace(run, lease_until_ms=lease_until_ms))
+
+    def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
+        with self.database.lock:
+            run = self._running(run_id, epoch)
+            if run is None:
+                return False
+            self._store(
+                replace(
+                    run,
+                    status=Status.QUEUED,
+                    attempts=run.attempts + (1 if fault else 0),
+                    spent=spent,
+                    worker_id=None,
+                    inbox=None,
+                    lease_until_ms=0,
+                )
+            )
+            return True
+
+    def end(self, run: Run, ending: Ending) -> bool:
+        with self.database.lock:
+            stored = self.database.runs.get(run.run_id)
+            if (
+                stored is None
+                or stored.epoch != run.epoch
+                or stored.status is not run.status
+                or stored.status not in sources(ending.event)
+            ):
+                return False
+            ledger = self.database.ledgers.get(run.user_id, Ledger(run.user_id))
+            settled = accounts.settle(ledger, run.run_id, accounts.cost_tokens(ending.usage))
+            if settled is None:
+                return False
+            self.database.ledgers[run.user_id] = settled
+            self._store(ended(stored, ending))
+            answer = answer_of(run, ending)
+            if answer is not None:
+                self.database.messages[answer.chat_id, answer.seq] = answer
+            chat = self.database.chats[run.user_id, run.chat_id]
+            self.database.chats[run.user_id, run.chat_id] = replace(
+                chat,
+                active_run_id=None,
+                last_active_ms=ending.ended_ms,
+                context_tokens=(
+                    chat.context_tokens if ending.context_tokens is None else ending.context_tokens
+                ),
+            )
+            return True
+
+    def add_viewer(self, run_id: str, connection_id: str) -> Run | None:
+        with self.database.lock:
+            run = self.database.runs.get(run_id)
+            if run is None or run.status not in ACTIVE:
+                return None
+            return self._store(replace(run, viewers=run.viewers | {connection_id}))
+
+    def request_cancel(self, run_id: str) -> Run | None:
+        with self.database.lock:
+            run = self.database.runs.get(run_id)
+            if run is None or run.status is not Status.RUNNING:
+                return None
+            return self._store(replace(run, cancel_requested=True))
+
+    def remove(self, run_ids: Sequence[str]) -> None:
+        gone = set(run_ids)
+        with self.database.lock:
+            for run_id in gone:
+                self.database.runs.pop(run_id, None)
+            for key in [key for key in self.database.checkpoints if key[0] in gone]:
+                del self.database.checkpoints[key]
+
+    def put_checkpoint(self, checkpoint: Checkpoint, now_ms: int) -> None:
+        key = (checkpoint.run_id, checkpoint.epoch, checkpoint.offset)
+        with self.database.lock:
+            self.database.checkpoints[key] = checkpoint
+
+    def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        with self.database.lock:
+            return [piece for key, piece in self.database.checkpoints.items() if key[0] == run_id]
+
+    def _running(self, run_id: str, epoch: int) -> Run | None:
+        run = self.database.runs.get(run_id)
+        return run if run and run.status is Status.RUNNING and run.epoch == epoch else None
+
+    def _store(self, run: Run) -> Run:
+        self.database.runs[run.run_id] = run
+        return run
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLedgers:
+    database: MemoryDatabase
+
+    def get(self, user_id: str) -> Ledger:
+        with self.database.lock:
+            return self.database.ledgers.get(user_id, Ledger(user_id))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTickets:
+    database: MemoryDatabase
+
+    def put(self, ticket: Ticket) -> None:
+        with self.database.lock:
+            self.database.tickets[ticket.ticket_hash] = ticket
+
+    def take(self, ticket_hash: str, now_ms: int) -> Ticket | None:
+        with self.database.lock:
+            ticket = self.database.tickets.pop(ticket_hash, None)
+        return ticket if ticket is not None and now_ms < ticket.expires_ms else None

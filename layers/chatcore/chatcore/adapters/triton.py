@@ -1,0 +1,127 @@
+"""Owns the gRPC stream to Triton, in the words of its vLLM backend, which both models speak."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import numpy
+from tritonclient.grpc import InferInput, InferResult
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from chatcore.domain.errors import EngineFailed, EngineRefused, EngineUnavailable
+from chatcore.domain.run import Usage
+from chatcore.ports import Generated
+
+_REFUSED = frozenset({"StatusCode.INVALID_ARGUMENT", "StatusCode.OUT_OF_RANGE"})
+_AWAY = frozenset(
+    {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.NOT_FOUND"}
+)
+
+_UNFINISHED = frozenset({"", "None"})
+
+
+class TritonEngine:
+    """One model of one Triton server. Many runs stream at once, each on a gRPC stream of its own."""
+
+    def __init__(self, url: str, model_name: str) -> None:
+        """url: host and port of Triton's gRPC endpoint."""
+        self._client = InferenceServerClient(url)
+        self._model_name = model_name
+
+    async def ready(self) -> bool:
+        try:
+            return bool(await self._client.is_model_ready(self._model_name))
+        except InferenceServerException:
+            return False
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def generate(
+        self, prompt: str, max_output_tokens: int
+    ) -> AsyncGenerator[Generated, None]:
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield {
+                "model_name": self._model_name,
+                "inputs": _inputs(prompt, max_output_tokens),
+                "enable_empty_final_response": True,
+            }
+
+        responses = self._client.stream_infer(requests())
+        usage = Usage()
+        finish_reason: str | None = None
+        try:
+            async for result, error in responses:
+                if error is not None:
+                    raise _fault(error)
+                assert result is not None
+                text, usage, reason = _read(result, usage)
+                finish_reason = reason or finish_reason
+                final = _is_final(result)
+                if text or final:
+                    yield Generated(text, usage, (finish_reason or "stop") if final else None)
+                if final:
+                    return
+        except InferenceServerException as error:
+            raise _fault(error) from error
+        finally:
+            responses.cancel()
+        raise EngineFailed("the stream ended without a final response")
+
+
+def _inputs(prompt: str, max_output_tokens: int) -> list[InferInput]:
+    sampling = json.dumps({"max_tokens": max_output_tokens})
+    return [
+        _tensor("text_input", "BYTES", prompt.encode("utf-8")),
+        _tensor("sampling_parameters", "BYTES", sampling.encode("ascii")),
+        _tensor("stream", "BOOL", True),
+        _tensor("exclude_input_in_output", "BOOL", True),
+        _tensor("return_finish_reason", "BOOL", True),
+        _tensor("return_num_input_tokens", "BOOL", True),
+        _tensor("return_num_output_tokens", "BOOL", True),
+    ]
+
+
+def _tensor(name: str, datatype: str, value: bytes | bool) -> InferInput:
+    tensor = InferInput(name, [1], datatype)
+    kind: Any = numpy.object_ if datatype == "BYTES" else numpy.bool_
+    tensor.set_data_from_numpy(numpy.array([value], dtype=kind))
+    return tensor
+
+
+def _read(result: InferResult, usage: Usage) -> tuple[str, Usage, str | None]:
+    """The text, the totals and the finish reason after one response.
+
+    The vLLM backend counts output tokens by response, input tokens as a whole.
+    """
+    try:
+        text = b"".join(_values(result, "text_output")).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise EngineFailed("the engine sent text that is not UTF-8") from error
+    reason = b"".join(_values(result, "finish_reason")).decode("utf-8", "replace")
+    totals = Usage(
+        input_tokens=max(usage.input_tokens, *_values(result, "num_input_tokens"), 0),
+        cached_tokens=max(usage.cached_tokens, *_values(result, "num_cached_tokens"), 0),
+        output_tokens=usage.output_tokens + sum(_values(result, "num_output_tokens")),
+    )
+    return text, totals, None if reason in _UNFINISHED else reason
+
+
+def _values(result: InferResult, name: str) -> list[Any]:
+    values = result.as_numpy(name)
+    return [] if values is None else list(values.reshape(-1).tolist())
+
+
+def _is_final(result: InferResult) -> bool:
+    parameter = result.get_response().parameters.get("triton_final_response")
+    return parameter is not None and bool(parameter.bool_param)
+
+
+def _fault(error: InferenceServerException) -> Exception:
+    status = str(error.status())
+    if status in _REFUSED:
+        return EngineRefused(error.message())
+    if status in _AWAY:
+        return EngineUnavailable(f"{status}: {error.message()}")
+    return EngineFailed(f"{status}: {error.message()}")

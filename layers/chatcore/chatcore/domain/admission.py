@@ -1,0 +1,134 @@
+"""Owns the decision on a send: admit it, recognise it as a repeat, or refuse it and say why.
+
+Pure: it sees what was read, and returns what is to be written in one transaction.
+"""
+
+from dataclasses import dataclass, replace
+
+from chatcore.domain import ledger as accounts
+from chatcore.domain.chat import Chat, Message, Role, next_seq
+from chatcore.domain.errors import Code, Refusal
+from chatcore.domain.identity import User, chat_id_for, digest_of, run_id_for
+from chatcore.domain.ledger import Ledger
+from chatcore.domain.run import Run
+from chatcore.domain.tiers import TierLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """What a user asks for. chat_id None: make a chat for it. viewer: the connection to stream to."""
+
+    user: User
+    chat_id: str | None
+    message_id: str
+    text: str
+    viewer: str | None = None
+    trace_id: str = ""
+
+    @property
+    def run_id(self) -> str:
+        return run_id_for(self.user.user_id, self.message_id)
+
+    @property
+    def target_chat_id(self) -> str:
+        return self.chat_id or chat_id_for(self.user.user_id, self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What has been read before deciding; None where there is no such item."""
+
+    chat: Chat | None
+    run: Run | None
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What one transaction writes. former_*: the state that it must still find."""
+
+    run: Run
+    message: Message
+    chat: Chat
+    former_chat: Chat | None
+    ledger: Ledger
+    former_ledger_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The send is known: its run, as it stands."""
+
+    run: Run
+
+
+def decide(send: Send, view: View, limits: TierLimits, now_ms: int) -> Admission | Repeat | Refusal:
+    """The text has been checked before (see `chat.check_text`)."""
+    if view.run is not None:
+        same_chat = send.chat_id in (None, view.run.chat_id)
+        if same_chat and view.run.digest == digest_of(send.text):
+            return Repeat(view.run)
+        return Refusal(
+            Code.MESSAGE_CONFLICT,
+            "This message id was already used for another message.",
+            send.message_id,
+        )
+    chat = view.chat
+    if send.chat_id is not None and (chat is None or chat.deleted_ms is not None):
+        return Refusal(Code.CHAT_NOT_FOUND, "There is no such chat.", send.message_id)
+    if chat is not None and chat.deleted_ms is not None:
+        return Refusal(Code.CHAT_NOT_FOUND, "This chat has been deleted.", send.message_id)
+    if chat is not None and chat.active_run_id is not None:
+        return Refusal(
+            Code.RUN_ACTIVE,
+            "An answer is still being written in this chat. Wait for it, or stop it.",
+            send.message_id,
+        )
+    return _admit(send, chat, view.ledger, limits, now_ms)
+
+
+def _admit(
+    send: Send, former_chat: Chat | None, ledger: Ledger, limits: TierLimits, now_ms: int
+) -> Admission | Refusal:
+    chat = former_chat or Chat(
+        user_id=send.user.user_id,
+        chat_id=send.target_chat_id,
+        title=None,
+        created_ms=now_ms,
+        last_active_ms=now_ms,
+    )
+    tokens = accounts.reservation(send.text, chat.context_tokens, limits)
+    reserved = accounts.reserve(ledger, send.run_id, tokens, limits, now_ms)
+    if isinstance(reserved, Refusal):
+        return replace(reserved, ref=send.message_id)
+    seq = next_seq(chat.last_seq, now_ms)
+    run = Run(
+        run_id=send.run_id,
+        user_id=send.user.user_id,
+        chat_id=chat.chat_id,
+        tier=send.user.tier,
+        message_id=send.message_id,
+        message_seq=seq,
+        digest=digest_of(send.text),
+        created_ms=now_ms,
+        reserved_tokens=tokens,
+        viewers=frozenset({send.viewer} if send.viewer else ()),
+        trace_id=send.trace_id,
+    )
+    message = Message(
+        chat_id=chat.chat_id,
+        seq=seq,
+        message_id=send.message_id,
+        role=Role.USER,
+        text=send.text,
+        run_id=run.run_id,
+        created_ms=now_ms,
+    )
+    return Admission(
+        run=run,
+        message=message,
+        chat=replace(chat, last_seq=seq + 1, last_active_ms=now_ms, active_run_id=run.run_id),
+        former_chat=former_chat,
+        ledger=reserved,
+        former_ledger_version=ledger.version,
+    )

@@ -1,0 +1,58 @@
+"""Owns ids: how they look, and how those of a send follow from the client's message id.
+
+A send is idempotent because everything it makes has an id derived from (user, message id): a
+second try computes the same ids and finds the first.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+
+from chatcore.domain.tiers import Tier
+
+MESSAGE_ID_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
+ID_PATTERN = r"^[a-z]_[a-z2-7]{26}$"
+_MESSAGE_ID = re.compile(MESSAGE_ID_PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A verified user, as the authorizer names him."""
+
+    user_id: str
+    tier: Tier
+
+
+def is_message_id(value: str) -> bool:
+    return _MESSAGE_ID.match(value) is not None and value.isascii()
+
+
+def run_id_for(user_id: str, message_id: str) -> str:
+    return _derive("r", user_id, message_id)
+
+
+def chat_id_for(user_id: str, message_id: str) -> str:
+    """The chat that a send without a chat id makes."""
+    return _derive("c", user_id, message_id)
+
+
+def answer_id_for(run_id: str) -> str:
+    """The message id of a run's answer."""
+    return _derive("m", run_id)
+
+
+def chat_id_from(random_bytes: bytes) -> str:
+    """The id of a chat made by itself. random_bytes: at least 16 from a secure source."""
+    return _derive("c", random_bytes.hex())
+
+
+def digest_of(text: str) -> str:
+    """What a run remembers of its message to tell a repeat from a conflict."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _derive(prefix: str, *parts: str) -> str:
+    # The separator cannot occur in an id, so ("ab", "c") and ("a", "bc") differ.
+    digest = hashlib.sha256("\x1f".join((prefix, *parts)).encode("utf-8")).digest()
+    return f"{prefix}_{base64.b32encode(digest).decode('ascii').lower()[:26]}"

@@ -1,0 +1,170 @@
+"""Owns the life of a run: its states and the one table of transitions between them.
+
+queued ──claim──▶ running ──complete──▶ completed
+  │  ◀──hand_back──┘│ │ │──fail──────▶ failed
+  │                 │ └─take_over (running again, next epoch)
+  └──────cancel─────┴──────────────▶ cancelled
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from chatcore.domain.errors import Code
+from chatcore.domain.identity import answer_id_for
+from chatcore.domain.tiers import Tier
+
+MAX_ATTEMPTS = 4
+"""Attempts that may end in a fault (worker lost, engine failed) before the run ends as failed."""
+
+RETENTION_S = 30 * 24 * 3600
+"""How long a run can be asked for after its start; its messages stay with the chat."""
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+class Event(StrEnum):
+    CLAIM = "claim"
+    TAKE_OVER = "take_over"
+    HAND_BACK = "hand_back"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+TRANSITIONS: dict[tuple[Status, Event], Status] = {
+    # A worker with a free slot takes the run; the epoch grows.
+    (Status.QUEUED, Event.CLAIM): Status.RUNNING,
+    # Its lease ran out: another worker goes on from the checkpoint; the epoch grows.
+    (Status.RUNNING, Event.TAKE_OVER): Status.RUNNING,
+    # The worker drains, is preempted, or its engine failed: back to a lane, to be claimed anew.
+    (Status.RUNNING, Event.HAND_BACK): Status.QUEUED,
+    (Status.RUNNING, Event.COMPLETE): Status.COMPLETED,
+    (Status.RUNNING, Event.FAIL): Status.FAILED,
+    (Status.RUNNING, Event.CANCEL): Status.CANCELLED,
+    # Nobody has it: the canceller ends it himself.
+    (Status.QUEUED, Event.CANCEL): Status.CANCELLED,
+}
+
+
+def after(status: Status, event: Event) -> Status | None:
+    """The state that the event leads to, or None where it is not allowed."""
+    return TRANSITIONS.get((status, event))
+
+
+def sources(event: Event) -> frozenset[Status]:
+    """The states in which the event is allowed: what a conditional write has to ask for."""
+    return frozenset(status for status, allowed in TRANSITIONS if allowed is event)
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the engine did for a run, in the engine's own tokens, over all epochs.
+
+    cached_tokens: the part of input_tokens that a prefix cache held.
+    """
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One answer in the making, or made.
+
+    message_id, message_seq: the user's message that it answers; attempts: how many of its epochs
+    ended in a fault; spent: what former epochs used; inbox: address of the holder's inbox;
+    viewers: connections that want its frames; length: code points of the stored answer.
+    """
+
+    run_id: str
+    user_id: str
+    chat_id: str
+    tier: Tier
+    message_id: str
+    message_seq: int
+    digest: str
+    created_ms: int
+    status: Status = Status.QUEUED
+    epoch: int = 0
+    attempts: int = 0
+    spent: Usage = Usage()
+    reserved_tokens: int = 0
+    worker_id: str | None = None
+    inbox: str | None = None
+    lease_until_ms: int = 0
+    viewers: frozenset[str] = frozenset()
+    cancel_requested: bool = False
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    finish_reason: FinishReason | None = None
+    failure: Code | None = None
+    usage: Usage | None = None
+    length: int = 0
+    trace_id: str = ""
+
+    @property
+    def answer_message_id(self) -> str:
+        return answer_id_for(self.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends: everything that one transaction then writes.
+
+    event: COMPLETE, FAIL or CANCEL; text: the whole answer, as the users saw it; usage: over all
+    epochs; context_tokens: what the chat would now take of an engine's context, None where no
+    engine counted it.
+    """
+
+    event: Event
+    ended_ms: int
+    text: str
+    usage: Usage
+    finish_reason: FinishReason
+    failure: Code | None = None
+    context_tokens: int | None = None
+
+
+def ended(run: Run, ending: Ending) -> Run:
+    """The run as it is stored from then on. Raises ValueError where the table has no such transition."""
+    status = after(run.status, ending.event)
+    if status is None:
+        raise ValueError(f"a run that is {run.status} cannot {ending.event}")
+    return replace(
+        run,
+        status=status,
+        ended_ms=ending.ended_ms,
+        finish_reason=ending.finish_reason,
+        failure=ending.failure,
+        usage=ending.usage,
+        length=len(ending.text),
+        worker_id=None,
+        inbox=None,
+        lease_until_ms=0,
+        viewers=frozenset(),
+    )

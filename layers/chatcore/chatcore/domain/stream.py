@@ -1,0 +1,116 @@
+"""Owns how an answer becomes frames: what to send next, how much of it, and how soon.
+
+Offsets are in Unicode code points, which is what `len` of a Python string counts. A frame's size is
+in bytes on the wire.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_FRAME_BYTES = 32_768
+"""API Gateway ends a connection that sends a larger frame (vendor's page: WebSocket quotas)."""
+
+MAX_DELTA_BYTES = 24_000
+"""Of text in one frame; the rest is room for its envelope."""
+
+FLOOR_STEP_MS = 20
+FLOOR_MAX_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    offset: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A piece of text that is durable. The first piece of an epoch starts at offset 0 and holds all
+    that the epoch took over, so one epoch's pieces are the whole text."""
+
+    run_id: str
+    epoch: int
+    offset: int
+    text: str
+
+
+def floor_ms(frames_sent: int) -> int:
+    """The least time between the frame sent last and the next one on a connection.
+
+    The first frames follow each other as fast as posts return; then the floor ramps up, so that a
+    long answer takes about five frames a second of the account's callback quota.
+    """
+    return min(FLOOR_MAX_MS, max(0, frames_sent - 1) * FLOOR_STEP_MS)
+
+
+def next_delta(text: str, offset: int) -> Delta | None:
+    """What of the text to send to somebody who has it up to offset; None when he has all.
+
+    JSON escapes can make a character up to six bytes on the wire, so pieces are measured escaped.
+    """
+    if offset >= len(text):
+        return None
+    piece = text[offset : offset + MAX_DELTA_BYTES]
+    while _wire_bytes(piece) > MAX_DELTA_BYTES:
+        piece = piece[: max(1, len(piece) * MAX_DELTA_BYTES // _wire_bytes(piece) - 1)]
+    return Delta(offset, piece)
+
+
+def all_deltas(text: str, offset: int) -> list[Delta]:
+    """The whole rest of the text, in pieces that each fit a frame."""
+    deltas = []
+    while (delta := next_delta(text, offset)) is not None:
+        deltas.append(delta)
+        offset = delta.end
+    return deltas
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a viewer is: how much text he has, and the epoch that told it (0: he has none)."""
+
+    offset: int = 0
+    epoch: int = 0
+
+
+def resume_at(place: Place, epoch: int, base: int, length: int) -> tuple[int, bool]:
+    """Where a run of this epoch goes on for a viewer, and whether he has to cut back to there.
+
+    base: the length that the epoch took over; length: the text there is. What a viewer has of an
+    older epoch is only shared up to the base: behind it the epochs may have told different things.
+    """
+    same = place.epoch == epoch or epoch <= 1
+    offset = min(place.offset, length if same else min(base, length))
+    return offset, offset < place.offset
+
+
+def durable_text(checkpoints: Iterable[Checkpoint]) -> str:
+    """The text that all may rely on: the newest epoch's pieces, joined from 0 up to the first gap.
+
+    Pieces of older epochs are passed over, so what a worker writes after it has lost its lease to
+    one that has written is heard by nobody.
+    """
+    by_epoch: dict[int, list[Checkpoint]] = {}
+    for checkpoint in checkpoints:
+        by_epoch.setdefault(checkpoint.epoch, []).append(checkpoint)
+    for epoch in sorted(by_epoch, reverse=True):
+        text = ""
+        for checkpoint in sorted(by_epoch[epoch], key=lambda piece: piece.offset):
+            if checkpoint.offset > len(text):
+                break
+            text = text[: checkpoint.offset] + checkpoint.text
+        if text:
+            return text
+    return ""
+
+
+def _wire_bytes(text: str) -> int:
+    escaped = text.translate(_ESCAPED)
+    return len(escaped.encode("utf-8"))
+
+
+_ESCAPED = dict.fromkeys(range(32), "\\u0000") | {ord('"'): '\\"', ord("\\"): "\\\\"}

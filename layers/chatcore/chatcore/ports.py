@@ -1,0 +1,216 @@
+"""Owns the few interfaces that have a real side (adapters) and a memory side (adapters.memory).
+
+All calls are synchronous: Lambdas use them as they are, the worker runs them on threads. The
+contract suite in tests/contract holds both sides to the same words.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from chatcore.domain.admission import Admission, Send, View
+from chatcore.domain.chat import Chat, Message
+from chatcore.domain.lanes import Lane
+from chatcore.domain.ledger import Ledger
+from chatcore.domain.run import Ending, Run, Usage
+from chatcore.domain.stream import Checkpoint
+from chatcore.domain.tiers import Tier
+from chatcore.protocol.queue import Control, Job
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The run is this worker's, under a new epoch."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another worker's lease is not over."""
+
+    lease_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The run has ended, or there is no such run (any more)."""
+
+
+Claim = Claimed | Held | Over
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """items: in the order asked for; next_key: where the next page starts, None at the end."""
+
+    items: Sequence[T]
+    next_key: tuple[int, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A single-use right to open a socket. ticket_hash: SHA-256 in hex; the ticket itself is not kept."""
+
+    ticket_hash: str
+    user_id: str
+    tier: Tier
+    expires_ms: int
+
+
+class ChatStore(Protocol):
+    def create(self, chat: Chat) -> None: ...
+
+    def get(self, user_id: str, chat_id: str) -> Chat | None:
+        """Also a deleted one: hiding it is the service's part."""
+
+    def newest(self, user_id: str, limit: int, after: tuple[int, str] | None) -> Page[Chat]:
+        """Chats not deleted, latest activity first. after, next_key: (last_active_ms, chat_id)."""
+
+    def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
+        """The renamed chat; None where there is none or it is deleted."""
+
+    def mark_deleted(self, user_id: str, chat_id: str, now_ms: int) -> Chat | None:
+        """Hide it. The chat as it is now (deleted before: unchanged); None where there is none."""
+
+    def remove(self, user_id: str, chat_id: str) -> None:
+        """Remove the chat's own item, if it is there. Its messages must be gone already."""
+
+
+class MessageStore(Protocol):
+    def newest(self, chat_id: str, limit: int, before_seq: int | None) -> Page[Message]:
+        """Newest first, from below before_seq on. next_key: (seq, "")."""
+
+    def remove(self, chat_id: str, messages: Sequence[Message]) -> None:
+        """Remove these, whichever are still there."""
+
+
+class RunStore(Protocol):
+    def view(self, send: Send) -> View:
+        """What `admission.decide` needs, consistent, in one round trip."""
+
+    def admit(self, admission: Admission) -> None:
+        """Write run, message, chat and ledger, all or none. Raises Conflict."""
+
+    def get(self, run_id: str) -> Run | None: ...
+
+    def claim(self, run_id: str, worker_id: str, inbox: str, now_ms: int) -> Claim:
+        """Take a queued run, or one whose lease is over, under the next epoch."""
+
+    def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+        """Keep the lease of this epoch; None when it is lost."""
+
+    def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
+        """Queue the run again from this epoch; fault counts an attempt. False when it is lost."""
+
+    def end(self, run: Run, ending: Ending) -> bool:
+        """End this epoch of the run: run, answer, chat and ledger, all or none.
+
+        False when the run is no longer in this epoch and a state that the event allows.
+        """
+
+    def add_viewer(self, run_id: str, connection_id: str) -> Run | None:
+        """Let the connection have the frames of an active run, whoever runs it; None when over."""
+
+    def request_cancel(self, run_id: str) -> Run | None:
+        """Note on a running run that it is to be cancelled; None when it is not running."""
+
+    def remove(self, run_ids: Sequence[str]) -> None:
+        """Remove runs and their checkpoints, whichever are still there."""
+
+    def put_checkpoint(self, checkpoint: Checkpoint, now_ms: int) -> None: ...
+
+    def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        """All pieces of all epochs, consistent, in no promised order."""
+
+
+class LedgerStore(Protocol):
+    def get(self, user_id: str) -> Ledger: ...
+
+
+class TicketStore(Protocol):
+    def put(self, ticket: Ticket) -> None: ...
+
+    def take(self, ticket_hash: str, now_ms: int) -> Ticket | None:
+        """Use it up. None when there is none, it is used, or it has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    chats: ChatStore
+    messages: MessageStore
+    runs: RunStore
+    ledgers: LedgerStore
+    tickets: TicketStore
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[T]):
+    """One delivery. handle: what acknowledges this very delivery."""
+
+    item: T
+    handle: str
+
+
+class Lanes(Protocol):
+    def send(self, lane: Lane, job: Job) -> None: ...
+
+    def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
+        """At most one job, waiting up to wait_s for it; it is then hidden from others for a while."""
+
+    def acknowledge(self, lane: Lane, handle: str) -> None:
+        """The job is done with. A handle that is no longer valid is not an error."""
+
+    def hide(self, lane: Lane, handle: str, seconds: int) -> None:
+        """Keep the delivery to ourselves so much longer; 0 gives it to whoever asks next."""
+
+
+class Inboxes(Protocol):
+    """Workers' own queues. An inbox is named by its worker's id."""
+
+    def open(self, worker_id: str) -> str:
+        """Make the inbox; returns its address, which `send` takes."""
+
+    def close(self, worker_id: str) -> None: ...
+
+    def send(self, inbox: str, control: Control) -> bool:
+        """False when there is no such inbox (any more)."""
+
+    def receive(self, inbox: str, wait_s: int) -> Sequence[Control]:
+        """Up to ten, waiting up to wait_s for the first; each is handed out once."""
+
+
+class Posted(StrEnum):
+    SENT = "sent"
+    GONE = "gone"
+    """The connection is closed: forget it."""
+    FAILED = "failed"
+    """Throttled or in trouble: the same frame may be posted again."""
+
+
+class Posts(Protocol):
+    def post(self, connection_id: str, frame: bytes) -> Posted: ...
+
+
+class Purges(Protocol):
+    def start(self, user_id: str, chat_id: str) -> None:
+        """Start removing a deleted chat. Starting it again while it runs changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A piece of the engine's answer. The last one has a finish_reason; counts are totals so far."""
+
+    text: str
+    usage: Usage
+    finish_reason: str | None = None
+
+
+class Engine(Protocol):
+    def generate(self, prompt: str, max_output_tokens: int) -> AsyncGenerator[Generated, None]:
+        """Closing the iterator cancels. Raises EngineUnavailable, EngineFailed, EngineRefused."""
+
+    async def ready(self) -> bool: ...

@@ -1,0 +1,1 @@
+"""Versioned wire models: what travels between clients, Lambdas and workers."""

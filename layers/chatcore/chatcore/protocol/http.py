@@ -1,0 +1,206 @@
+"""Owns the bodies of the HTTP API. Only the HTTP Lambda imports it: it costs pydantic."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chatcore.domain.chat import Chat, Message
+from chatcore.domain.identity import MESSAGE_ID_PATTERN
+from chatcore.domain.ledger import Ledger, current
+from chatcore.domain.moment import rfc3339
+from chatcore.domain.run import Run, Usage
+from chatcore.domain.tiers import Tier, TierLimits
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class NewChat(_Body):
+    title: str | None = None
+
+
+class ChatChanges(_Body):
+    title: str
+
+
+class NewMessage(_Body):
+    message_id: Annotated[str, Field(pattern=MESSAGE_ID_PATTERN)]
+    text: str
+
+
+class UsageBody(BaseModel):
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+    @classmethod
+    def of(cls, usage: Usage) -> "UsageBody":
+        return cls(
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+        )
+
+
+class ActiveRunBody(BaseModel):
+    run_id: str
+    status: str
+    epoch: int
+    message_id: str
+
+    @classmethod
+    def of(cls, run: Run) -> "ActiveRunBody":
+        return cls(
+            run_id=run.run_id,
+            status=str(run.status),
+            epoch=run.epoch,
+            message_id=run.message_id,
+        )
+
+
+class ChatBody(BaseModel):
+    chat_id: str
+    title: str | None
+    created_at: str
+    last_active_at: str
+    active_run: ActiveRunBody | None
+
+    @classmethod
+    def of(cls, chat: Chat, run: Run | None = None) -> "ChatBody":
+        return cls(
+            chat_id=chat.chat_id,
+            title=chat.title,
+            created_at=rfc3339(chat.created_ms),
+            last_active_at=rfc3339(chat.last_active_ms),
+            active_run=None if run is None else ActiveRunBody.of(run),
+        )
+
+
+class ChatList(BaseModel):
+    chats: list[ChatBody]
+    next_cursor: str | None
+
+
+class MessageBody(BaseModel):
+    message_id: str
+    role: str
+    text: str
+    created_at: str
+    run_id: str
+    finish_reason: str | None
+    usage: UsageBody | None
+
+    @classmethod
+    def of(cls, message: Message) -> "MessageBody":
+        return cls(
+            message_id=message.message_id,
+            role=str(message.role),
+            text=message.text,
+            created_at=rfc3339(message.created_ms),
+            run_id=message.run_id,
+            finish_reason=message.finish_reason and str(message.finish_reason),
+            usage=None if message.usage is None else UsageBody.of(message.usage),
+        )
+
+
+class MessageList(BaseModel):
+    messages: list[MessageBody]
+    next_cursor: str | None
+
+
+class RunBody(BaseModel):
+    run_id: str
+    chat_id: str
+    message_id: str
+    answer_message_id: str
+    status: str
+    epoch: int
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    finish_reason: str | None
+    error: str | None
+    usage: UsageBody | None
+
+    @classmethod
+    def of(cls, run: Run) -> "RunBody":
+        return cls(
+            run_id=run.run_id,
+            chat_id=run.chat_id,
+            message_id=run.message_id,
+            answer_message_id=run.answer_message_id,
+            status=str(run.status),
+            epoch=run.epoch,
+            created_at=rfc3339(run.created_ms),
+            started_at=None if run.started_ms is None else rfc3339(run.started_ms),
+            ended_at=None if run.ended_ms is None else rfc3339(run.ended_ms),
+            finish_reason=run.finish_reason and str(run.finish_reason),
+            error=run.failure and str(run.failure),
+            usage=None if run.usage is None else UsageBody.of(run.usage),
+        )
+
+
+class TicketBody(BaseModel):
+    ticket: str
+    expires_at: str
+
+
+class AccountUsage(BaseModel):
+    budget_tokens: int
+    used_tokens: int
+    reserved_tokens: int
+    window_ends_at: str | None
+    active_runs: int
+
+
+class AccountLimits(BaseModel):
+    max_text_chars: int
+    max_active_runs: int
+    max_output_tokens: int
+    context_tokens: int
+
+
+class AccountBody(BaseModel):
+    user_id: str
+    email: str | None
+    tier: str
+    usage: AccountUsage
+    limits: AccountLimits
+
+    @classmethod
+    def of(
+        cls, email: str | None, tier: Tier, ledger: Ledger, limits: TierLimits, now_ms: int
+    ) -> "AccountBody":
+        account = current(ledger, now_ms)
+        return cls(
+            user_id=account.user_id,
+            email=email,
+            tier=str(tier),
+            usage=AccountUsage(
+                budget_tokens=limits.budget_tokens,
+                used_tokens=account.used_tokens,
+                reserved_tokens=account.reserved_tokens,
+                window_ends_at=(
+                    rfc3339(account.window_ends_ms) if account.window_ends_ms else None
+                ),
+                active_runs=len(account.active),
+            ),
+            limits=AccountLimits(
+                max_text_chars=limits.max_text_chars,
+                max_active_runs=limits.max_active_runs,
+                max_output_tokens=limits.max_output_tokens,
+                context_tokens=limits.context_tokens,
+            ),
+        )
+
+
+class Problem(BaseModel):
+    """RFC 9457. code is stable; retry_at tells when the same request may succeed."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retry_at: str | None = None

@@ -1,0 +1,1 @@
+"""What the product does, one verb a module. Each takes its ports, the time and the verified user."""

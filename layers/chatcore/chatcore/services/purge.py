@@ -1,0 +1,51 @@
+"""Purge: remove all of a deleted chat, a batch a call, so that any step may be repeated."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chatcore.domain.errors import Terminal
+from chatcore.domain.identity import User
+from chatcore.domain.run import ACTIVE, Run
+from chatcore.domain.tiers import Tier
+from chatcore.ports import Inboxes, Stores
+from chatcore.services.cancel import cancel
+
+BATCH = 50
+
+
+class NotDeleted(Terminal):
+    """The chat is in use: nothing of it may be removed."""
+
+
+class PurgeState(StrEnum):
+    WAITING = "waiting"
+    """A run of the chat is still ending."""
+    MORE = "more"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    state: PurgeState
+    removed: int
+
+
+def purge(stores: Stores, inboxes: Inboxes, user_id: str, chat_id: str, now_ms: int) -> Purged:
+    """Messages go last of a batch, since they name the runs; the chat goes last of all."""
+    chat = stores.chats.get(user_id, chat_id)
+    if chat is None:
+        return Purged(PurgeState.DONE, 0)
+    if chat.deleted_ms is None:
+        raise NotDeleted(chat_id)
+    if chat.active_run_id is not None:
+        owner = User(user_id, Tier.FREE)
+        outcome = cancel(stores, inboxes, owner, chat.active_run_id, now_ms)
+        if not isinstance(outcome, Run) or outcome.status in ACTIVE:
+            return Purged(PurgeState.WAITING, 0)
+    messages = stores.messages.newest(chat_id, BATCH, before_seq=None).items
+    if not messages:
+        stores.chats.remove(user_id, chat_id)
+        return Purged(PurgeState.DONE, 1)
+    stores.runs.remove(sorted({message.run_id for message in messages}))
+    stores.messages.remove(chat_id, messages)
+    return Purged(PurgeState.MORE, len(messages))

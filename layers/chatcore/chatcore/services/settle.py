@@ -1,0 +1,19 @@
+"""Settle: end a run in one terminal state, store its answer and pay for it, all at once."""
+
+from chatcore.domain.run import TERMINAL, Ending, Run
+from chatcore.ports import RunStore
+
+
+def settle(runs: RunStore, run: Run, ending: Ending) -> Run | None:
+    """The ended run as it is stored; None when this epoch lost it to somebody else.
+
+    Raises StoreUnavailable, after which the write may or may not have happened; settling again
+    finds out.
+    """
+    ours = runs.end(run, ending)
+    stored = runs.get(run.run_id)
+    if stored is None or stored.status not in TERMINAL:
+        return None
+    # An end that timed out but happened: the second try is refused, yet what stands is ours.
+    repeated = stored.epoch == run.epoch and stored.ended_ms == ending.ended_ms
+    return stored if ours or repeated else None

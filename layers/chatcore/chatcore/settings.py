@@ -1,0 +1,146 @@
+"""The only reader of the environment: one typed settings class an entrypoint."""
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatcore.adapters.dynamo.tables import TableNames
+from chatcore.domain.errors import Misconfigured
+
+_TABLES = ("chats", "messages", "runs", "checkpoints", "ledgers", "tickets")
+
+
+@dataclass(frozen=True, slots=True)
+class _Environment:
+    values: Mapping[str, str]
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name, "")
+        if not value:
+            raise Misconfigured(f"the environment variable {name} is missing")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        value = self.values.get(name, "")
+        try:
+            number = float(value) if value else default
+        except ValueError:
+            raise Misconfigured(f"{name} is not a number: {value!r}") from None
+        if not 0 < number < float("inf"):
+            raise Misconfigured(f"{name} must be greater than 0, not {value!r}")
+        return number
+
+    def whole(self, name: str, default: int) -> int:
+        number = self.number(name, default)
+        if number != int(number):
+            raise Misconfigured(f"{name} must be a whole number, not {number}")
+        return int(number)
+
+    def tables(self, *names: str) -> TableNames:
+        return TableNames(**{name: self.text(f"{name.upper()}_TABLE") for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpApiSettings:
+    tables: TableNames
+    lane_base_url: str
+    inbox_base_url: str
+    purge_state_machine_arn: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "HttpApiSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables(*_TABLES),
+            lane_base_url=source.text("LANE_BASE_URL"),
+            inbox_base_url=source.text("INBOX_BASE_URL"),
+            purge_state_machine_arn=source.text("PURGE_STATE_MACHINE_ARN"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WsAuthorizerSettings:
+    tables: TableNames
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WsAuthorizerSettings":
+        return cls(tables=_Environment(environment).tables("tickets"))
+
+
+@dataclass(frozen=True, slots=True)
+class WsMessageSettings:
+    tables: TableNames
+    lane_base_url: str
+    inbox_base_url: str
+    callback_url: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WsMessageSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
+            lane_base_url=source.text("LANE_BASE_URL"),
+            inbox_base_url=source.text("INBOX_BASE_URL"),
+            callback_url=source.text("CALLBACK_URL"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeChatSettings:
+    tables: TableNames
+    inbox_base_url: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "PurgeChatSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
+            inbox_base_url=source.text("INBOX_BASE_URL"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """slots: sequences that the engine decodes at once; drain_s: how long a run may go on after the
+    worker was told to stop; first_token_timeout_s, next_token_timeout_s: how long an engine may be
+    silent before the run is handed back."""
+
+    tables: TableNames
+    lane_base_url: str
+    inbox_base_url: str
+    callback_url: str
+    triton_url: str
+    model_name: str
+    vocabulary_path: Path
+    worker_id: str
+    slots: int
+    drain_s: float
+    first_token_timeout_s: float
+    next_token_timeout_s: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
+            lane_base_url=source.text("LANE_BASE_URL"),
+            inbox_base_url=source.text("INBOX_BASE_URL"),
+            callback_url=source.text("CALLBACK_URL"),
+            triton_url=source.text("TRITON_URL"),
+            model_name=source.text("MODEL_NAME"),
+            vocabulary_path=Path(source.text("VOCABULARY_PATH")),
+            worker_id=environment.get("WORKER_ID") or _fresh_worker_id(),
+            slots=source.whole("SLOTS", 8),
+            drain_s=source.number("DRAIN_S", 90),
+            first_token_timeout_s=source.number("FIRST_TOKEN_TIMEOUT_S", 60),
+            next_token_timeout_s=source.number("NEXT_TOKEN_TIMEOUT_S", 15),
+        )
+
+
+def _fresh_worker_id() -> str:
+    """Never used before: an inbox must not be taken for its predecessor's."""
+    host = "".join(c for c in socket.gethostname() if c.isalnum())[:16] or "worker"
+    return f"{host}-{uuid.uuid4().hex[:12]}"

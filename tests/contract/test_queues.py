@@ -1,0 +1,80 @@
+"""What lanes and inboxes promise, whichever side they are on."""
+
+from chatcore.domain.lanes import Lane
+from chatcore.domain.tiers import Tier
+from chatcore.ports import Inboxes, Lanes
+from chatcore.protocol.queue import Attach, Cancel, Control, Job
+
+LANE = Lane(Tier.FREE)
+
+
+def job_of(run_id: str = "r_1") -> Job:
+    return Job(
+        run_id=run_id,
+        chat_id="c_1",
+        user_id="user-alice",
+        tier=Tier.FREE,
+        message_seq=7,
+        enqueued_ms=1_800_000_000_000,
+        trace_id="Root=1-ü\x00",
+    )
+
+
+class TestLanes:
+    def test_a_job_comes_out_as_it_went_in(self, lanes: Lanes) -> None:
+        lanes.send(LANE, job_of())
+        received = lanes.receive(LANE, 1)
+        assert received is not None
+        assert received.item == job_of()
+
+    def test_lanes_are_apart(self, lanes: Lanes) -> None:
+        lanes.send(LANE, job_of())
+        assert lanes.receive(Lane(Tier.PRO), 0) is None
+
+    def test_a_received_job_is_hidden_until_it_is_given_back(self, lanes: Lanes) -> None:
+        lanes.send(LANE, job_of())
+        received = lanes.receive(LANE, 1)
+        assert received is not None
+        assert lanes.receive(LANE, 0) is None
+        lanes.hide(LANE, received.handle, 0)
+        again = lanes.receive(LANE, 1)
+        assert again is not None
+        assert again.item == job_of()
+
+    def test_an_acknowledged_job_is_gone(self, lanes: Lanes) -> None:
+        lanes.send(LANE, job_of())
+        received = lanes.receive(LANE, 1)
+        assert received is not None
+        lanes.acknowledge(LANE, received.handle)
+        lanes.acknowledge(LANE, received.handle)
+        lanes.hide(LANE, received.handle, 0)
+        assert lanes.receive(LANE, 0) is None
+
+    def test_an_empty_lane_gives_nothing(self, lanes: Lanes) -> None:
+        assert lanes.receive(LANE, 0) is None
+
+
+class TestInboxes:
+    def test_controls_reach_the_worker_once(self, inboxes: Inboxes) -> None:
+        inbox = inboxes.open("worker-1")
+        controls: set[Control] = {
+            Cancel(run_id="r_1"),
+            Attach(run_id="r_2", connection_id="socket=1", offset=17, epoch=2),
+        }
+        for control in controls:
+            assert inboxes.send(inbox, control)
+        got: list[Control] = []
+        while len(got) < len(controls):
+            got += inboxes.receive(inbox, 1)
+        assert set(got) == controls
+        assert list(inboxes.receive(inbox, 0)) == []
+
+    def test_opening_again_finds_the_same(self, inboxes: Inboxes) -> None:
+        assert inboxes.open("worker-1") == inboxes.open("worker-1")
+
+    def test_sending_to_a_closed_or_unknown_inbox_says_so(self, inboxes: Inboxes) -> None:
+        inbox = inboxes.open("worker-1")
+        inboxes.close("worker-1")
+        inboxes.close("worker-1")
+        assert not inboxes.send(inbox, Cancel(run_id="r_1"))
+        assert not inboxes.send("", Cancel(run_id="r_1"))

@@ -1,0 +1,363 @@
+"""What every store promises, whichever side it is on."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from chatcore.domain import lease
+from chatcore.domain.admission import Admission, decide
+from chatcore.domain.chat import Chat, Message, Role
+from chatcore.domain.errors import Code, Conflict
+from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
+from chatcore.domain.stream import Checkpoint
+from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.ports import Claimed, Held, Over, Stores, Ticket
+from tests.contract.sends import ALICE, NOW_MS, admitted, claimed, send_of
+
+USAGE = Usage(input_tokens=40, cached_tokens=16, output_tokens=10)
+COST = (40 - 16) + 2 * 10
+
+
+def ending(event: Event = Event.COMPLETE, text: str = "Hi there", **changes: Any) -> Ending:
+    reasons = {
+        Event.COMPLETE: FinishReason.STOP,
+        Event.CANCEL: FinishReason.CANCELLED,
+        Event.FAIL: FinishReason.FAILED,
+    }
+    made = Ending(event, NOW_MS + 500, text, USAGE, reasons[event], context_tokens=50)
+    return dataclasses.replace(made, **changes)
+
+
+def chat_of(chat_id: str, last_active_ms: int = NOW_MS) -> Chat:
+    return Chat(ALICE.user_id, chat_id, None, NOW_MS, last_active_ms)
+
+
+class TestChats:
+    def test_a_chat_comes_back_as_it_was_made(self, stores: Stores) -> None:
+        chat = dataclasses.replace(chat_of("c_one"), title="Größe 😀")
+        stores.chats.create(chat)
+        assert stores.chats.get(ALICE.user_id, "c_one") == chat
+
+    def test_another_users_chat_is_not_there(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_one"))
+        assert stores.chats.get("user-bob", "c_one") is None
+        assert stores.chats.rename("user-bob", "c_one", "mine") is None
+        assert stores.chats.mark_deleted("user-bob", "c_one", NOW_MS) is None
+
+    def test_pages_go_from_latest_activity_without_gap_or_repeat(self, stores: Stores) -> None:
+        for number in range(7):
+            # Two of each time: a page may end between them.
+            stores.chats.create(chat_of(f"c_{number}", NOW_MS + number // 2))
+        seen: list[str] = []
+        after = None
+        while True:
+            page = stores.chats.newest(ALICE.user_id, 2, after)
+            seen += [chat.chat_id for chat in page.items]
+            after = page.next_key
+            if after is None:
+                break
+        assert seen == ["c_6", "c_5", "c_4", "c_3", "c_2", "c_1", "c_0"]
+
+    def test_deleted_chats_leave_the_list_at_once(self, stores: Stores) -> None:
+        for name in ("c_1", "c_2", "c_3"):
+            stores.chats.create(chat_of(name))
+        stores.chats.mark_deleted(ALICE.user_id, "c_2", NOW_MS)
+        page = stores.chats.newest(ALICE.user_id, 10, None)
+        assert {chat.chat_id for chat in page.items} == {"c_1", "c_3"}
+
+    def test_deleting_again_keeps_the_first_time(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_1"))
+        stores.chats.mark_deleted(ALICE.user_id, "c_1", NOW_MS)
+        again = stores.chats.mark_deleted(ALICE.user_id, "c_1", NOW_MS + 9)
+        assert again is not None
+        assert again.deleted_ms == NOW_MS
+
+    def test_a_deleted_chat_takes_no_title(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_1"))
+        stores.chats.mark_deleted(ALICE.user_id, "c_1", NOW_MS)
+        assert stores.chats.rename(ALICE.user_id, "c_1", "late") is None
+
+    def test_renaming_a_chat_that_is_not_there_makes_none(self, stores: Stores) -> None:
+        assert stores.chats.rename(ALICE.user_id, "c_1", "ghost") is None
+        assert stores.chats.get(ALICE.user_id, "c_1") is None
+
+    def test_removing_twice_is_no_error(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_1"))
+        stores.chats.remove(ALICE.user_id, "c_1")
+        stores.chats.remove(ALICE.user_id, "c_1")
+        assert stores.chats.get(ALICE.user_id, "c_1") is None
+
+
+class TestAdmission:
+    def test_writes_run_message_chat_and_ledger(self, stores: Stores) -> None:
+        run = admitted(stores, send_of(text="Hello 😀"))
+        assert stores.runs.get(run.run_id) == run
+        chat = stores.chats.get(ALICE.user_id, run.chat_id)
+        assert chat is not None
+        assert chat.active_run_id == run.run_id
+        (message,) = stores.messages.newest(run.chat_id, 10, None).items
+        assert (message.text, message.role) == ("Hello 😀", Role.USER)
+        assert stores.ledgers.get(ALICE.user_id).active == {run.run_id: run.reserved_tokens}
+
+    def test_the_view_finds_what_was_written(self, stores: Stores) -> None:
+        send = send_of()
+        run = admitted(stores, send)
+        view = stores.runs.view(send)
+        assert view.run == run
+        assert view.chat == stores.chats.get(ALICE.user_id, run.chat_id)
+        assert view.ledger == stores.ledgers.get(ALICE.user_id)
+
+    def test_the_same_decision_cannot_be_written_twice(self, stores: Stores) -> None:
+        send = send_of()
+        decision = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        assert isinstance(decision, Admission)
+        stores.runs.admit(decision)
+        with pytest.raises(Conflict):
+            stores.runs.admit(decision)
+
+    @pytest.mark.parametrize("meanwhile", ["other_chat", "same_chat", "deleted"])
+    def test_what_changed_after_the_view_is_noticed(self, stores: Stores, meanwhile: str) -> None:
+        chat = chat_of("c_1")
+        stores.chats.create(chat)
+        send = send_of("message-late", chat_id="c_1")
+        decision = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        assert isinstance(decision, Admission)
+        if meanwhile == "deleted":
+            stores.chats.mark_deleted(ALICE.user_id, "c_1", NOW_MS)
+        else:
+            target = "c_1" if meanwhile == "same_chat" else None
+            admitted(stores, send_of("message-first", chat_id=target))
+        with pytest.raises(Conflict):
+            stores.runs.admit(decision)
+        assert stores.runs.get(decision.run.run_id) is None
+
+    def test_a_title_set_meanwhile_stays(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_1"))
+        send = send_of(chat_id="c_1")
+        decision = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        assert isinstance(decision, Admission)
+        stores.chats.rename(ALICE.user_id, "c_1", "Chosen")
+        stores.runs.admit(decision)
+        chat = stores.chats.get(ALICE.user_id, "c_1")
+        assert chat is not None
+        assert chat.title == "Chosen"
+
+
+class TestClaim:
+    def test_gives_the_run_under_the_next_epoch(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert (run.status, run.epoch, run.worker_id) == (Status.RUNNING, 1, "worker-1")
+        assert run.lease_until_ms == lease.until(NOW_MS)
+        assert run.viewers == {"socket-1"}
+        assert stores.runs.get(run.run_id) == run
+
+    def test_a_held_run_is_not_given_twice(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.claim(run.run_id, "worker-2", "i", NOW_MS + 1) == Held(
+            run.lease_until_ms
+        )
+
+    def test_after_the_lease_another_worker_takes_over(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        late_ms = run.lease_until_ms + lease.SKEW_MARGIN_MS
+        assert isinstance(stores.runs.claim(run.run_id, "worker-2", "i", late_ms), Held)
+        taken = stores.runs.claim(run.run_id, "worker-2", "i", late_ms + 1)
+        assert isinstance(taken, Claimed)
+        assert (taken.run.epoch, taken.run.attempts, taken.run.worker_id) == (2, 1, "worker-2")
+        assert taken.run.started_ms == run.started_ms
+
+    def test_a_run_that_is_over_or_unknown_is_not_given(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.end(run, ending())
+        assert stores.runs.claim(run.run_id, "worker-2", "i", NOW_MS) == Over()
+        assert stores.runs.claim("r_unknown", "worker-2", "i", NOW_MS) == Over()
+
+
+class TestLease:
+    def test_renewing_moves_its_end(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        renewed = stores.runs.renew(run.run_id, run.epoch, NOW_MS + 99_000)
+        assert renewed is not None
+        assert renewed.lease_until_ms == NOW_MS + 99_000
+
+    def test_an_older_epoch_writes_nothing(self, stores: Stores) -> None:
+        old = claimed(stores, admitted(stores, send_of()))
+        late_ms = old.lease_until_ms + lease.SKEW_MARGIN_MS + 1
+        new = stores.runs.claim(old.run_id, "worker-2", "i", late_ms)
+        assert isinstance(new, Claimed)
+        assert stores.runs.renew(old.run_id, old.epoch, NOW_MS + 99_000) is None
+        assert not stores.runs.hand_back(old.run_id, old.epoch, Usage(), fault=False)
+        assert not stores.runs.end(old, ending(text="from the grave"))
+        assert stores.runs.get(old.run_id) == new.run
+        assert stores.messages.newest(old.chat_id, 9, old.message_seq + 9).items[0].text == "Hello"
+
+    def test_handing_back_queues_the_run_with_what_it_spent(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.hand_back(run.run_id, run.epoch, USAGE, fault=True)
+        queued = stores.runs.get(run.run_id)
+        assert queued is not None
+        assert (queued.status, queued.spent, queued.attempts) == (Status.QUEUED, USAGE, 1)
+        assert (queued.worker_id, queued.inbox, queued.lease_until_ms) == (None, None, 0)
+        again = claimed(stores, run, "worker-2")
+        assert (again.epoch, again.spent) == (2, USAGE)
+
+
+class TestEnd:
+    def test_stores_the_answer_settles_and_frees_the_chat(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.end(run, ending(text="Hi 😀"))
+        stored = stores.runs.get(run.run_id)
+        assert stored is not None
+        assert (stored.status, stored.usage, stored.length) == (Status.COMPLETED, USAGE, 4)
+        assert stored.viewers == frozenset()
+        answer, question = stores.messages.newest(run.chat_id, 10, None).items
+        assert answer == Message(
+            chat_id=run.chat_id,
+            seq=question.seq + 1,
+            message_id=run.answer_message_id,
+            role=Role.ASSISTANT,
+            text="Hi 😀",
+            run_id=run.run_id,
+            created_ms=NOW_MS + 500,
+            finish_reason=FinishReason.STOP,
+            usage=USAGE,
+        )
+        chat = stores.chats.get(ALICE.user_id, run.chat_id)
+        assert chat is not None
+        assert (chat.active_run_id, chat.context_tokens) == (None, 50)
+        ledger = stores.ledgers.get(ALICE.user_id)
+        assert (ledger.active, ledger.used_tokens, ledger.settled_tokens) == ({}, COST, COST)
+
+    def test_happens_once(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.end(run, ending())
+        assert not stores.runs.end(run, ending(Event.CANCEL))
+        assert stores.ledgers.get(ALICE.user_id).settled_tokens == COST
+
+    def test_a_queued_run_can_only_be_cancelled(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        assert not stores.runs.end(run, ending())
+        assert stores.runs.end(run, ending(Event.CANCEL, text="", usage=Usage()))
+        stored = stores.runs.get(run.run_id)
+        assert stored is not None
+        assert stored.status is Status.CANCELLED
+        assert len(stores.messages.newest(run.chat_id, 10, None).items) == 1
+        assert stores.ledgers.get(ALICE.user_id).settled_tokens == 0
+
+    def test_a_claim_in_between_beats_the_cancel_of_a_queued_run(self, stores: Stores) -> None:
+        seen = admitted(stores, send_of())
+        claimed(stores, seen)
+        assert not stores.runs.end(seen, ending(Event.CANCEL, text=""))
+
+    def test_a_failure_keeps_the_text_and_its_code(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.end(
+            run, ending(Event.FAIL, text="Half an", failure=Code.ENGINE_UNAVAILABLE)
+        )
+        stored = stores.runs.get(run.run_id)
+        assert stored is not None
+        assert (stored.status, stored.failure) == (Status.FAILED, Code.ENGINE_UNAVAILABLE)
+        assert stores.messages.newest(run.chat_id, 1, None).items[0].text == "Half an"
+
+    def test_an_empty_answer_is_an_answer(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.end(run, ending(text=""))
+        assert stores.messages.newest(run.chat_id, 1, None).items[0].text == ""
+
+    def test_an_unknown_context_size_leaves_the_former_one(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        stores.runs.end(run, ending())
+        second = claimed(stores, admitted(stores, send_of("message-0002", chat_id=run.chat_id)))
+        stores.runs.end(second, ending(Event.CANCEL, text="", context_tokens=None))
+        chat = stores.chats.get(ALICE.user_id, run.chat_id)
+        assert chat is not None
+        assert chat.context_tokens == 50
+
+
+class TestNotes:
+    def test_viewers_gather_while_the_run_is_active(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        queued = stores.runs.add_viewer(run.run_id, "socket-2")
+        assert queued is not None
+        running = claimed(stores, run)
+        assert running.viewers == {"socket-1", "socket-2"}
+        assert stores.runs.end(running, ending())
+        assert stores.runs.add_viewer(run.run_id, "socket-3") is None
+        assert stores.runs.add_viewer("r_unknown", "socket-3") is None
+        assert stores.runs.get("r_unknown") is None
+
+    def test_a_cancel_is_noted_on_a_running_run_only(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        assert stores.runs.request_cancel(run.run_id) is None
+        running = claimed(stores, run)
+        noted = stores.runs.request_cancel(run.run_id)
+        assert noted == dataclasses.replace(running, cancel_requested=True)
+
+
+class TestMessages:
+    def test_pages_go_from_the_newest_without_gap_or_repeat(self, stores: Stores) -> None:
+        chat_id = _three_turns(stores).chat_id
+        texts: list[str] = []
+        before = None
+        while True:
+            page = stores.messages.newest(chat_id, 2, before)
+            texts += [message.text for message in page.items]
+            if page.next_key is None:
+                break
+            before = page.next_key[0]
+        assert texts == ["answer 2", "text 2", "answer 1", "text 1", "answer 0", "text 0"]
+
+    def test_removing_takes_what_is_there(self, stores: Stores) -> None:
+        chat_id = _three_turns(stores).chat_id
+        newest = stores.messages.newest(chat_id, 2, None).items
+        stores.messages.remove(chat_id, newest)
+        stores.messages.remove(chat_id, newest)
+        assert len(stores.messages.newest(chat_id, 10, None).items) == 4
+
+
+class TestCheckpoints:
+    def test_all_pieces_of_a_run_come_back(self, stores: Stores) -> None:
+        pieces = [
+            Checkpoint("r_1", 1, 0, "Hello"),
+            Checkpoint("r_1", 1, 5, " wörld"),
+            Checkpoint("r_1", 2, 0, "Hello"),
+        ]
+        for piece in [*pieces, Checkpoint("r_2", 1, 0, "other")]:
+            stores.runs.put_checkpoint(piece, NOW_MS)
+        found = stores.runs.checkpoints("r_1")
+        assert sorted(found, key=lambda c: (c.epoch, c.offset)) == pieces
+
+    def test_they_go_with_their_run(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        for offset in range(30):
+            stores.runs.put_checkpoint(Checkpoint(run.run_id, 1, offset, "x"), NOW_MS)
+        stores.runs.remove([run.run_id, "r_unknown"])
+        assert stores.runs.get(run.run_id) is None
+        assert stores.runs.checkpoints(run.run_id) == []
+
+
+class TestTickets:
+    def test_a_ticket_works_once_and_in_time(self, stores: Stores) -> None:
+        ticket = Ticket("hash-1", "user-alice", Tier.PRO, NOW_MS + 30_000)
+        stores.tickets.put(ticket)
+        taken = stores.tickets.take("hash-1", NOW_MS)
+        assert taken is not None
+        assert (taken.user_id, taken.tier) == ("user-alice", Tier.PRO)
+        assert stores.tickets.take("hash-1", NOW_MS) is None
+
+    def test_an_expired_or_unknown_one_does_not(self, stores: Stores) -> None:
+        stores.tickets.put(Ticket("hash-1", "user-alice", Tier.PRO, NOW_MS))
+        assert stores.tickets.take("hash-1", NOW_MS) is None
+        assert stores.tickets.take("hash-2", NOW_MS) is None
+
+
+def _three_turns(stores: Stores) -> Run:
+    run: Run | None = None
+    for number in range(3):
+        chat_id = run.chat_id if run else None
+        send = send_of(f"message-{number:04d}", f"text {number}", chat_id=chat_id)
+        run = claimed(stores, admitted(stores, send, NOW_MS + number))
+        assert stores.runs.end(run, ending(text=f"answer {number}"))
+    assert run is not None
+    return run

@@ -1,0 +1,163 @@
+"""Who may do what. The lists are the whole truth: a permission changed is changed here too."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.template.source import RESOURCES, of_type, properties, references
+
+_OF_A_CHAT = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable"}
+_RECORDS = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable", "LedgersTable"}
+_LANES = {"LaneFree0", "LanePlus0", "LanePro0"}
+_INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"
+_CONNECTIONS = (
+    "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}"
+    ":${WebSocketApi}/${WebSocketStage}/POST/@connections/*"
+)
+_INDEX = "${ChatsTable.Arn}/index/by_activity"
+
+_TRACES = {"xray:PutTraceSegments": {"*"}, "xray:PutTelemetryRecords": {"*"}}
+
+
+def _log(group: str) -> dict[str, set[str]]:
+    return {"logs:CreateLogStream": {group}, "logs:PutLogEvents": {group}}
+
+
+# Role → action → what it may be done to: a logical id, or the pattern of an ARN.
+PERMISSIONS: dict[str, dict[str, set[str]]] = {
+    "HttpApiRole": {
+        "dynamodb:ConditionCheckItem": _RECORDS,
+        "dynamodb:DeleteItem": _RECORDS,
+        "dynamodb:GetItem": _RECORDS,
+        "dynamodb:PutItem": {*_RECORDS, "TicketsTable"},
+        "dynamodb:Query": {*_RECORDS, _INDEX},
+        "dynamodb:UpdateItem": _RECORDS,
+        "sqs:SendMessage": {*_LANES, _INBOXES},
+        "states:StartExecution": {"PurgeStateMachine"},
+        **_log("HttpApiLogs"),
+        **_TRACES,
+    },
+    "WsAuthorizerRole": {
+        "dynamodb:DeleteItem": {"TicketsTable"},
+        **_log("WsAuthorizerLogs"),
+        **_TRACES,
+    },
+    "WsMessageRole": {
+        "dynamodb:ConditionCheckItem": _RECORDS,
+        "dynamodb:GetItem": _RECORDS,
+        "dynamodb:PutItem": _RECORDS,
+        "dynamodb:Query": _RECORDS,
+        "dynamodb:UpdateItem": _RECORDS,
+        "sqs:SendMessage": {*_LANES, _INBOXES},
+        "execute-api:ManageConnections": {_CONNECTIONS},
+        **_log("WsMessageLogs"),
+        **_TRACES,
+    },
+    "PurgeChatRole": {
+        "dynamodb:BatchWriteItem": _OF_A_CHAT,
+        "dynamodb:DeleteItem": _OF_A_CHAT,
+        "dynamodb:GetItem": _OF_A_CHAT,
+        "dynamodb:Query": _OF_A_CHAT,
+        "dynamodb:PutItem": {"MessagesTable", "RunsTable"},
+        "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable"},
+        "sqs:SendMessage": {_INBOXES},
+        **_log("PurgeChatLogs"),
+        **_TRACES,
+    },
+    "PurgeStateMachineRole": {
+        "lambda:InvokeFunction": {"PurgeChatFunction"},
+        "logs:CreateLogDelivery": {"*"},
+        "logs:DeleteLogDelivery": {"*"},
+        "logs:DescribeLogGroups": {"*"},
+        "logs:DescribeResourcePolicies": {"*"},
+        "logs:GetLogDelivery": {"*"},
+        "logs:ListLogDeliveries": {"*"},
+        "logs:PutResourcePolicy": {"*"},
+        "logs:UpdateLogDelivery": {"*"},
+        "xray:GetSamplingRules": {"*"},
+        "xray:GetSamplingTargets": {"*"},
+        **_TRACES,
+    },
+}
+
+# The services behind these take no resource in a policy, or only an account-wide one.
+WITHOUT_RESOURCE = ("xray:", "logs:")
+WITH_PATTERN = {_INBOXES, _CONNECTIONS}
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _statements(role: str) -> Iterator[Mapping[str, Any]]:
+    for policy in properties(role)["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def _target(resource: object) -> str:
+    if isinstance(resource, str):
+        return resource
+    assert isinstance(resource, Mapping)
+    if "Fn::Sub" in resource:
+        return str(resource["Fn::Sub"])
+    return next(references(resource))
+
+
+@pytest.mark.parametrize("role", sorted(of_type("AWS::IAM::Role")))
+def test_role_may_do_what_is_listed_and_nothing_else(role: str) -> None:
+    granted: dict[str, set[str]] = defaultdict(set)
+    for statement in _statements(role):
+        assert statement["Effect"] == "Allow"
+        assert set(statement) <= {"Sid", "Effect", "Action", "Resource"}
+        for action in _listed(statement["Action"]):
+            granted[action] |= {_target(resource) for resource in _listed(statement["Resource"])}
+    assert granted == PERMISSIONS[role]
+    assert "ManagedPolicyArns" not in properties(role)
+
+
+def test_no_action_is_a_pattern_and_few_resources_are() -> None:
+    for role, permissions in PERMISSIONS.items():
+        for action, targets in permissions.items():
+            assert "*" not in action, role
+            for target in targets - WITH_PATTERN:
+                if "*" in target:
+                    assert target == "*", (role, target)
+                    assert action.startswith(WITHOUT_RESOURCE), (role, action)
+
+
+def test_no_function_is_told_of_a_table_that_it_may_not_use() -> None:
+    for name in of_type("AWS::Serverless::Function"):
+        role = next(references(properties(name)["Role"]))
+        told = {
+            value["Ref"]
+            for variable, value in properties(name)["Environment"]["Variables"].items()
+            if variable.endswith("_TABLE")
+        }
+        usable = {
+            target
+            for targets in PERMISSIONS[role].values()
+            for target in targets
+            if target in of_type("AWS::DynamoDB::Table")
+        }
+        assert told == usable, name
+
+
+def test_a_role_is_for_one_service_and_one_resource() -> None:
+    for role, body in of_type("AWS::IAM::Role").items():
+        trust = body["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert [statement["Action"] for statement in trust] == ["sts:AssumeRole"]
+        users = [
+            name
+            for name, other in RESOURCES.items()
+            if role in set(references(other["Properties"].get("Role")))
+        ]
+        assert len(users) == 1, role
+
+
+def test_functions_are_invoked_by_this_stacks_apis_only() -> None:
+    for name, body in of_type("AWS::Lambda::Permission").items():
+        permission = body["Properties"]
+        assert permission["Principal"] == "apigateway.amazonaws.com", name
+        assert {"HttpApi", "WebSocketApi"} & set(references(permission["SourceArn"])), name

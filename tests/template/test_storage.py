@@ -1,0 +1,83 @@
+"""Tables and queues: shape, safety, and what outlives the stack."""
+
+import pytest
+
+from tests.template.source import of_type, properties
+
+TABLES = of_type("AWS::DynamoDB::Table")
+
+# Table → hash key, range key, whether its items expire.
+SHAPES = {
+    "ChatsTable": ("user_id", "chat_id", False),
+    "MessagesTable": ("chat_id", "seq", False),
+    "RunsTable": ("run_id", None, True),
+    "CheckpointsTable": ("run_id", "part", True),
+    "LedgersTable": ("user_id", None, False),
+    "TicketsTable": ("ticket_hash", None, True),
+}
+NUMBERS = {"seq", "last_active_ms"}
+TIERS = ("free", "plus", "pro")
+
+
+@pytest.mark.parametrize("table", sorted(SHAPES))
+def test_table_has_its_keys_and_expiry(table: str) -> None:
+    found = properties(table)
+    keys = {key["KeyType"]: key["AttributeName"] for key in found["KeySchema"]}
+    hash_key, range_key, expires = SHAPES[table]
+    assert (keys["HASH"], keys.get("RANGE")) == (hash_key, range_key)
+    for attribute in found["AttributeDefinitions"]:
+        expected = "N" if attribute["AttributeName"] in NUMBERS else "S"
+        assert attribute["AttributeType"] == expected
+    expiry = {"AttributeName": "expires_at", "Enabled": True} if expires else None
+    assert found.get("TimeToLiveSpecification") == expiry
+
+
+def test_tables_are_those_of_the_design() -> None:
+    assert set(TABLES) == set(SHAPES)
+
+
+def test_chats_are_listed_by_activity() -> None:
+    (index,) = properties("ChatsTable")["LocalSecondaryIndexes"]
+    assert index["IndexName"] == "by_activity"
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["user_id", "last_active_ms"]
+    assert index["Projection"] == {"ProjectionType": "ALL"}
+
+
+@pytest.mark.parametrize("table", sorted(SHAPES))
+def test_table_is_on_demand_encrypted_and_restorable(table: str) -> None:
+    found = properties(table)
+    assert found["BillingMode"] == "PAY_PER_REQUEST"
+    assert found["SSESpecification"] == {"SSEEnabled": True}
+    assert found["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_what_does_not_expire_outlives_the_stack() -> None:
+    for name, (_, _, expires) in SHAPES.items():
+        policy = "Delete" if expires else "RetainExceptOnCreate"
+        assert TABLES[name]["DeletionPolicy"] == policy
+        assert TABLES[name]["UpdateReplacePolicy"] == ("Delete" if expires else "Retain")
+    (pool,) = of_type("AWS::Cognito::UserPool").values()
+    assert pool["DeletionPolicy"] == "RetainExceptOnCreate"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_tier_has_its_lane(tier: str) -> None:
+    lane = properties(f"Lane{tier.capitalize()}0")
+    assert lane["QueueName"] == {"Fn::Sub": f"${{AWS::StackName}}-lane-{tier}-0"}
+    assert lane["VisibilityTimeout"] == 30
+    assert lane["MessageRetentionPeriod"] == 4 * 24 * 3600
+    assert lane["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"Fn::GetAtt": "DeadLetterQueue.Arn"},
+        "maxReceiveCount": 100,
+    }
+
+
+def test_queues_are_the_lanes_and_the_dead_letters_all_encrypted() -> None:
+    queues = of_type("AWS::SQS::Queue")
+    assert set(queues) == {*(f"Lane{tier.capitalize()}0" for tier in TIERS), "DeadLetterQueue"}
+    assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+
+def test_dead_letters_are_kept_longer_than_the_lanes_messages() -> None:
+    kept_s = properties("DeadLetterQueue")["MessageRetentionPeriod"]
+    assert kept_s > properties("LaneFree0")["MessageRetentionPeriod"]
