@@ -1,6 +1,5 @@
 """The HTTP API: each route parses, calls one service and replies. Errors are RFC 9457 documents."""
 
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -20,6 +19,7 @@ from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.stepfunctions import StatesPurges, states_client
+from chatcore.adapters.trace import current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
 from chatcore.domain.identity import User
@@ -100,8 +100,18 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
     openapi_url=None,
+    generate_unique_id_function=lambda route: route.name,
     responses={"default": {"model": http.Problem, "description": "RFC 9457 problem document"}},
-    dependencies=[Depends(HTTPBearer(bearerFormat="JWT", auto_error=False))],
+    dependencies=[
+        Depends(
+            HTTPBearer(
+                scheme_name="id_token",
+                bearerFormat="JWT",
+                description="The ID token of the Cognito user pool; its access token is refused.",
+                auto_error=False,
+            )
+        )
+    ],
 )
 
 
@@ -171,8 +181,19 @@ def _user(claims: Claims) -> User:
     return User(claims["sub"], tier_of(claims.get("custom:tier")))
 
 
+def _trace_id(request: Request) -> str:
+    trace_id = current_trace_id(request.scope["aws.context"].aws_request_id)
+    logger.append_keys(trace_id=trace_id)
+    return trace_id
+
+
 Verified = Annotated[User, Depends(_user)]
-Limit = Annotated[int, Query(ge=1, le=100)]
+TraceId = Annotated[str, Depends(_trace_id)]
+Limit = Annotated[int, Query(ge=1, le=100, description="The most entries of a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="next_cursor of the page before; none for the first page. Opaque."),
+]
 
 
 def _place(cursor: str | None) -> tuple[int, str] | None:
@@ -193,7 +214,7 @@ def create_chat(user: Verified, body: http.NewChat) -> http.ChatBody:
 
 
 @app.get("/chats")
-def list_chats(user: Verified, limit: Limit = 30, cursor: str | None = None) -> http.ChatList:
+def list_chats(user: Verified, limit: Limit = 30, cursor: Cursor = None) -> http.ChatList:
     """Latest activity first."""
     page = chats.list_chats(stores, user, limit, _place(cursor))
     return http.ChatList(
@@ -221,7 +242,7 @@ def delete_chat(user: Verified, chat_id: str) -> None:
 
 @app.get("/chats/{chat_id}/messages")
 def list_messages(
-    user: Verified, chat_id: str, limit: Limit = 50, cursor: str | None = None
+    user: Verified, chat_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> http.MessageList:
     """The newest page first; within a page, in reading order."""
     before = _place(cursor)
@@ -234,9 +255,13 @@ def list_messages(
     )
 
 
-@app.post("/chats/{chat_id}/messages", status_code=HTTPStatus.ACCEPTED)
+@app.post(
+    "/chats/{chat_id}/messages",
+    status_code=HTTPStatus.ACCEPTED,
+    responses={200: {"model": http.RunBody, "description": "A repeat: the run as it stands"}},
+)
 def send_message(
-    user: Verified, chat_id: str, body: http.NewMessage, response: Response
+    user: Verified, trace_id: TraceId, chat_id: str, body: http.NewMessage, response: Response
 ) -> http.RunBody:
     """202 for a new run, 200 for a repeat of a send that is known already."""
     send = Send(
@@ -244,7 +269,7 @@ def send_message(
         chat_id=chat_id,
         message_id=body.message_id,
         text=body.text,
-        trace_id=os.environ.get("_X_AMZN_TRACE_ID", ""),
+        trace_id=trace_id,
     )
     submitted = _granted(submit(stores, lanes, send, now_ms()))
     if submitted.repeat:
@@ -257,7 +282,10 @@ def read_run(user: Verified, run_id: str) -> http.RunBody:
     return http.RunBody.of(_granted(get_run(stores, user, run_id)))
 
 
-@app.post("/runs/{run_id}/cancel")
+@app.post(
+    "/runs/{run_id}/cancel",
+    responses={202: {"model": http.RunBody, "description": "Running still; its worker stops it"}},
+)
 def cancel_run(user: Verified, run_id: str, response: Response) -> http.RunBody:
     """200 with the terminal state, or 202 while its worker is still stopping it."""
     run = _granted(cancel(stores, inboxes, user, run_id, now_ms()))

@@ -4,8 +4,8 @@ On the path to the first token: it imports little (a test holds it to a budget),
 lane before anything is said back.
 """
 
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -16,6 +16,7 @@ from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
+from chatcore.adapters.trace import current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
 from chatcore.domain.identity import User
@@ -44,7 +45,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     connection_id = request["connectionId"]
     verified = request["authorizer"]
     user = User(verified["user_id"], tier_of(verified.get("tier")))
-    for frame in answer(user, connection_id, event):
+    trace_id = current_trace_id(context.aws_request_id)
+    logger.append_keys(trace_id=trace_id)
+    for frame in answer(Caller(user, connection_id, trace_id), event):
         if posts.post(connection_id, ws.encode(frame)) is not Posted.SENT:
             # The client attaches or sends again when it has heard nothing.
             logger.warning("reply.lost")
@@ -52,7 +55,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     return {"statusCode": 200}
 
 
-def answer(user: User, connection_id: str, event: dict[str, Any]) -> Sequence[ws.Event]:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who says something, on which connection; trace_id: what its log lines are found by."""
+
+    user: User
+    connection_id: str
+    trace_id: str
+
+
+def answer(caller: Caller, event: dict[str, Any]) -> Sequence[ws.Event]:
     """The frames to reply with. Whatever goes wrong becomes one of them."""
     body = event.get("body") or ""
     action = ws.decode("" if event.get("isBase64Encoded") else body)
@@ -62,7 +74,7 @@ def answer(user: User, connection_id: str, event: dict[str, Any]) -> Sequence[ws
     ref = getattr(action, "message_id", None) or getattr(action, "run_id", None)
     logger.append_keys(action=type(action).__name__.lower(), ref=ref)
     try:
-        outcome = perform(user, connection_id, action)
+        outcome = perform(caller, action)
     except Retryable as error:
         logger.warning("action.busy", extra={"reason": repr(error)})
         outcome = Refusal(Code.BUSY, "That did not work just now. Please try again.", ref)
@@ -75,10 +87,11 @@ def answer(user: User, connection_id: str, event: dict[str, Any]) -> Sequence[ws
     return outcome
 
 
-def perform(user: User, connection_id: str, action: ws.Action) -> Sequence[ws.Event] | Refusal:
+def perform(caller: Caller, action: ws.Action) -> Sequence[ws.Event] | Refusal:
+    user, connection_id = caller.user, caller.connection_id
     match action:
         case ws.Send():
-            return _send(user, connection_id, action)
+            return _send(caller, action)
         case ws.Cancel(run_id=run_id):
             run = cancel(stores, inboxes, user, run_id, now_ms())
             if isinstance(run, Refusal):
@@ -92,14 +105,14 @@ def perform(user: User, connection_id: str, action: ws.Action) -> Sequence[ws.Ev
             return [ws.Pong()]
 
 
-def _send(user: User, connection_id: str, action: ws.Send) -> Sequence[ws.Event] | Refusal:
+def _send(caller: Caller, action: ws.Send) -> Sequence[ws.Event] | Refusal:
     send = Send(
-        user=user,
+        user=caller.user,
         chat_id=action.chat_id,
         message_id=action.message_id,
         text=action.text,
-        viewer=connection_id,
-        trace_id=os.environ.get("_X_AMZN_TRACE_ID", ""),
+        viewer=caller.connection_id,
+        trace_id=caller.trace_id,
     )
     submitted = submit(stores, lanes, send, now_ms())
     if isinstance(submitted, Refusal):
@@ -107,5 +120,5 @@ def _send(user: User, connection_id: str, action: ws.Send) -> Sequence[ws.Event]
     run = submitted.run
     logger.info("run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat})
     if submitted.repeat:
-        return frames_for(stores, lanes, inboxes, run, connection_id, Place(), now_ms())
+        return frames_for(stores, lanes, inboxes, run, caller.connection_id, Place(), now_ms())
     return [ws.queued_for(run)]

@@ -130,7 +130,8 @@ class Maker:
 
     def _begin(self, mine: Mine) -> LiveRun:
         run = mine.run
-        live = LiveRun(run, mine.text, len(mine.text), self.now_ms, shown=len(mine.text))
+        base = len(mine.text)
+        live = LiveRun(run, mine.text, base, self.now_ms, shown=base, durable=base)
         live.changed = lambda: self.broadcast.wake(live)
         self.live[run.run_id] = live
         for connection_id in run.viewers:

@@ -56,7 +56,7 @@ class LiveRun:
     def cut_to_shown(self) -> None:
         """Keep what somebody may have seen; all of it where nobody was looking."""
         if self.run.viewers:
-            self.text = self.text[: max(self.shown, self.durable)]
+            self.text = self.text[: self.shown]
         self.frozen = True
 
     @property

@@ -80,19 +80,31 @@ class Place:
 def resume_at(place: Place, epoch: int, base: int, length: int) -> tuple[int, bool]:
     """Where a run of this epoch goes on for a viewer, and whether he has to cut back to there.
 
-    base: the length that the epoch took over; length: the text there is. What a viewer has of an
-    older epoch is only shared up to the base: behind it the epochs may have told different things.
+    base: the length that the epoch took over from the one before; length: the text there is. What a
+    viewer has of the epoch before is shared up to the base: behind it the two may have told different
+    things. Of still older epochs nothing is known to be shared.
     """
-    same = place.epoch == epoch or epoch <= 1
-    offset = min(place.offset, length if same else min(base, length))
+    if place.epoch == epoch or epoch <= 1:
+        shared = length
+    elif place.epoch == epoch - 1:
+        shared = min(base, length)
+    else:
+        shared = 0
+    offset = min(place.offset, shared)
     return offset, offset < place.offset
+
+
+def taken_over(run_id: str, epoch: int, text: str) -> list[Checkpoint]:
+    """The first pieces of an epoch: what it took over, even if that is nothing."""
+    pieces = all_deltas(text, 0) or [Delta(0, "")]
+    return [Checkpoint(run_id, epoch, piece.offset, piece.text) for piece in pieces]
 
 
 def durable_text(checkpoints: Iterable[Checkpoint]) -> str:
     """The text that all may rely on: the newest epoch's pieces, joined from 0 up to the first gap.
 
-    Pieces of older epochs are passed over, so what a worker writes after it has lost its lease to
-    one that has written is heard by nobody.
+    Pieces of older epochs are passed over: each epoch after the first writes what it took over before
+    it says anything, and from then on nobody hears what a worker writes that has lost its lease.
     """
     by_epoch: dict[int, list[Checkpoint]] = {}
     for checkpoint in checkpoints:
@@ -103,7 +115,7 @@ def durable_text(checkpoints: Iterable[Checkpoint]) -> str:
             if checkpoint.offset > len(text):
                 break
             text = text[: checkpoint.offset] + checkpoint.text
-        if text:
+        if any(checkpoint.offset == 0 for checkpoint in by_epoch[epoch]):
             return text
     return ""
 

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chatcore.domain.chat import Chat, Message
+from chatcore.domain.chat import Chat, Message, Role
+from chatcore.domain.errors import Code
 from chatcore.domain.identity import MESSAGE_ID_PATTERN
 from chatcore.domain.ledger import Ledger, current
 from chatcore.domain.moment import rfc3339
-from chatcore.domain.run import Run, Usage
+from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.tiers import Tier, TierLimits
 
 
@@ -30,6 +31,8 @@ class NewMessage(_Body):
 
 
 class UsageBody(BaseModel):
+    """What the engine did for an answer, in its own tokens; cached_tokens are part of input_tokens."""
+
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -44,8 +47,10 @@ class UsageBody(BaseModel):
 
 
 class ActiveRunBody(BaseModel):
+    """The run in the making; message_id is that of the user's message. Attach to follow it."""
+
     run_id: str
-    status: str
+    status: Status
     epoch: int
     message_id: str
 
@@ -53,13 +58,15 @@ class ActiveRunBody(BaseModel):
     def of(cls, run: Run) -> "ActiveRunBody":
         return cls(
             run_id=run.run_id,
-            status=str(run.status),
+            status=run.status,
             epoch=run.epoch,
             message_id=run.message_id,
         )
 
 
 class ChatBody(BaseModel):
+    """active_run is told where one chat is read (GET /chats/{chat_id}); elsewhere it is null."""
+
     chat_id: str
     title: str | None
     created_at: str
@@ -83,23 +90,25 @@ class ChatList(BaseModel):
 
 
 class MessageBody(BaseModel):
+    """finish_reason and usage are those of answers; null on a user's message."""
+
     message_id: str
-    role: str
+    role: Role
     text: str
     created_at: str
     run_id: str
-    finish_reason: str | None
+    finish_reason: FinishReason | None
     usage: UsageBody | None
 
     @classmethod
     def of(cls, message: Message) -> "MessageBody":
         return cls(
             message_id=message.message_id,
-            role=str(message.role),
+            role=message.role,
             text=message.text,
             created_at=rfc3339(message.created_ms),
             run_id=message.run_id,
-            finish_reason=message.finish_reason and str(message.finish_reason),
+            finish_reason=message.finish_reason,
             usage=None if message.usage is None else UsageBody.of(message.usage),
         )
 
@@ -110,17 +119,19 @@ class MessageList(BaseModel):
 
 
 class RunBody(BaseModel):
+    """error says why a failed run failed. usage is null until the run has ended."""
+
     run_id: str
     chat_id: str
     message_id: str
     answer_message_id: str
-    status: str
+    status: Status
     epoch: int
     created_at: str
     started_at: str | None
     ended_at: str | None
-    finish_reason: str | None
-    error: str | None
+    finish_reason: FinishReason | None
+    error: Code | None
     usage: UsageBody | None
 
     @classmethod
@@ -130,13 +141,13 @@ class RunBody(BaseModel):
             chat_id=run.chat_id,
             message_id=run.message_id,
             answer_message_id=run.answer_message_id,
-            status=str(run.status),
+            status=run.status,
             epoch=run.epoch,
             created_at=rfc3339(run.created_ms),
             started_at=None if run.started_ms is None else rfc3339(run.started_ms),
             ended_at=None if run.ended_ms is None else rfc3339(run.ended_ms),
-            finish_reason=run.finish_reason and str(run.finish_reason),
-            error=run.failure and str(run.failure),
+            finish_reason=run.finish_reason,
+            error=run.failure,
             usage=None if run.usage is None else UsageBody.of(run.usage),
         )
 
@@ -147,6 +158,8 @@ class TicketBody(BaseModel):
 
 
 class AccountUsage(BaseModel):
+    """Charged tokens: input that no cache held counts once, output twice."""
+
     budget_tokens: int
     used_tokens: int
     reserved_tokens: int
@@ -164,7 +177,7 @@ class AccountLimits(BaseModel):
 class AccountBody(BaseModel):
     user_id: str
     email: str | None
-    tier: str
+    tier: Tier
     usage: AccountUsage
     limits: AccountLimits
 
@@ -176,7 +189,7 @@ class AccountBody(BaseModel):
         return cls(
             user_id=account.user_id,
             email=email,
-            tier=str(tier),
+            tier=tier,
             usage=AccountUsage(
                 budget_tokens=limits.budget_tokens,
                 used_tokens=account.used_tokens,
@@ -202,5 +215,5 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    code: str
+    code: Code
     retry_at: str | None = None

@@ -19,7 +19,7 @@ from chatcore.protocol.websocket import (
 )
 from chatcore.services.submit import requeued
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 """A run queued for longer may have lost its job (see `submit`): looking at it puts it in again."""
 
 

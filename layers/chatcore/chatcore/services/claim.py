@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chatcore.domain.run import Run
-from chatcore.domain.stream import durable_text
+from chatcore.domain.stream import durable_text, taken_over
 from chatcore.ports import Claimed, Held, Over, RunStore
 
 
@@ -23,7 +23,13 @@ def claim(
     if not isinstance(outcome, Claimed):
         return outcome
     run = outcome.run
-    # Read after the claim, so that nothing the former worker may still write is overlooked now and
-    # believed later: from here on only this epoch's pieces count.
-    text = durable_text(runs.checkpoints(run.run_id)) if run.epoch > 1 else ""
+    if run.epoch == 1:
+        return Mine(run, "")
+    #   epoch 1   ──── piece ──(lease over)───────────────── late piece
+    #   epoch 2                 claim ── read ── write it ── speak
+    # Written before this epoch says a word: whatever the former worker still writes is then passed
+    # over for good, also by an epoch 3 that finds nothing else of this one.
+    text = durable_text(runs.checkpoints(run.run_id))
+    for piece in taken_over(run.run_id, run.epoch, text):
+        runs.put_checkpoint(piece, now_ms)
     return Mine(run, text)

@@ -1,0 +1,290 @@
+/**
+ * The protocol client: sends, follows and cancels runs over a connection that may come and go.
+ *
+ * Owns what is still unanswered and when it is said again. What a frame does to a run's text is
+ * `transcript.ts`'s business; sockets and tickets are `connection.ts`'s. Whatever happens is told
+ * to one listener as a `ClientEvent`.
+ */
+
+import { type Backoff, patientDelay_ms } from "./backoff";
+import { Connection, type ConnectionState } from "./connection";
+import type { Clock, OpenSocket, Random } from "./ports";
+import { type Transcript, applyFrame, isOver, newTranscript } from "./transcript";
+import { type ErrorFrame, type RunFrame, encodeFrame, fitsInFrame, readFrame } from "./wire";
+
+export type ClientEvent =
+  | { readonly kind: "connection"; readonly state: ConnectionState }
+  /** The run was first heard of, or what is known of it changed. */
+  | { readonly kind: "run"; readonly run: Transcript; readonly stopping: boolean }
+  | { readonly kind: "send_rejected"; readonly messageId: string; readonly problem: Problem }
+  /** The server knows no such run: it is followed no more. */
+  | { readonly kind: "run_lost"; readonly runId: string; readonly problem: Problem }
+  /** The server complained about nothing in particular. */
+  | { readonly kind: "problem"; readonly problem: Problem }
+  | { readonly kind: "unauthorized" };
+
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+  /** When trying again makes sense, as an RFC 3339 time. */
+  readonly retryAt: string | null;
+}
+
+export interface ClientOptions {
+  readonly wsUrl: string;
+  readonly openSocket: OpenSocket;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A new id matching `[A-Za-z0-9_-]{8,64}`, unique for this user. */
+  newMessageId(): string;
+  takeTicket(): Promise<string>;
+  onEvent(event: ClientEvent): void;
+}
+
+interface UnansweredSend {
+  readonly frame: string;
+  tries: number;
+  refusals: number;
+  due_ms: number;
+}
+
+interface FollowedRun {
+  transcript: Transcript;
+  attach: {
+    /** Without an answer yet. */
+    tries: number;
+    /** Of the last one, as long as it has no answer. */
+    offset: number | null;
+    due_ms: number;
+  };
+  cancel: { tries: number; due_ms: number } | null;
+}
+
+const RESEND: Backoff = { first_ms: 8_000, most_ms: 60_000 };
+const REFUSED_RESEND: Backoff = { first_ms: 1_000, most_ms: 30_000 };
+/** Refusals that the same send may get past; it may even have been taken, so its id must stay. */
+const PASSING_CODES: ReadonlySet<string> = new Set(["busy", "internal_error"]);
+/** A refusal is an answer: after so many of them the user should know. */
+const MAX_REFUSALS = 5;
+const REATTACH: Backoff = { first_ms: 5_000, most_ms: 120_000 };
+const RECANCEL: Backoff = { first_ms: 5_000, most_ms: 30_000 };
+/** A run that says nothing for so long may have lost its worker, or a frame that was its last. */
+const SILENCE_MS = 30_000;
+
+export class ChatClient {
+  private readonly connection: Connection;
+  private readonly sends = new Map<string, UnansweredSend>();
+  private readonly runs = new Map<string, FollowedRun>();
+  private cancelTimer: () => void = () => undefined;
+
+  constructor(private readonly options: ClientOptions) {
+    this.connection = new Connection({
+      wsUrl: options.wsUrl,
+      openSocket: options.openSocket,
+      clock: options.clock,
+      random: options.random,
+      takeTicket: () => options.takeTicket(),
+      expectsFrames: () => this.sends.size > 0 || this.activeRuns().length > 0,
+      onState: (state) => {
+        if (state === "open") this.sayEverythingAgain();
+        options.onEvent({ kind: "connection", state });
+      },
+      onText: (text) => this.received(text),
+      onUnauthorized: () => options.onEvent({ kind: "unauthorized" }),
+    });
+  }
+
+  start(): void {
+    this.connection.start();
+  }
+
+  /** Ends the connection and forgets everything; the runs themselves go on. */
+  stop(): void {
+    this.cancelTimer();
+    this.sends.clear();
+    this.runs.clear();
+    this.connection.stop();
+  }
+
+  wake(): void {
+    this.connection.wake();
+  }
+
+  /** Sends a message (to a new chat if `chatId` is null) and answers with the id it made for it. */
+  send(chatId: string | null, text: string): string {
+    const messageId = this.options.newMessageId();
+    const frame = encodeFrame({ action: "send", chat_id: chatId, message_id: messageId, text });
+    if (!fitsInFrame(frame)) {
+      this.options.clock.after(0, () =>
+        this.reject(messageId, {
+          code: "text_too_long",
+          message: "The message is too long.",
+          retryAt: null,
+        }),
+      );
+      return messageId;
+    }
+    const send: UnansweredSend = { frame, tries: 0, refusals: 0, due_ms: 0 };
+    this.sends.set(messageId, send);
+    this.saySend(send);
+    this.arm();
+    return messageId;
+  }
+
+  /** Follows a run that was not begun here, from its beginning, and tells what is known of it. */
+  follow(runId: string, known: { chatId: string; messageId: string }): void {
+    let followed = this.runs.get(runId);
+    if (followed === undefined) {
+      followed = this.meet(newTranscript(runId, known));
+      this.sayAttach(followed);
+      this.arm();
+    }
+    this.tellRun(followed);
+  }
+
+  cancel(runId: string): void {
+    const followed = this.runs.get(runId);
+    if (followed === undefined || isOver(followed.transcript.status) || followed.cancel) return;
+    followed.cancel = { tries: 0, due_ms: 0 };
+    this.sayCancel(followed);
+    this.arm();
+    this.tellRun(followed);
+  }
+
+  private meet(transcript: Transcript): FollowedRun {
+    const followed: FollowedRun = {
+      transcript,
+      attach: { tries: 0, offset: null, due_ms: this.now_ms + SILENCE_MS },
+      cancel: null,
+    };
+    this.runs.set(transcript.runId, followed);
+    return followed;
+  }
+
+  private received(text: string): void {
+    const frame = readFrame(text);
+    if (frame === null || frame.type === "pong") return;
+    if (frame.type === "error") this.complained(frame);
+    else this.heard(frame);
+    this.arm();
+  }
+
+  private heard(frame: RunFrame): void {
+    const followed = this.runs.get(frame.run_id) ?? this.meet(newTranscript(frame.run_id));
+    const before = followed.transcript;
+    const step = applyFrame(before, frame);
+    followed.transcript = step.transcript;
+    if (step.attachFrom !== null) {
+      // The same gap shows with every frame until the replay comes; it is asked for once.
+      if (followed.attach.offset !== step.attachFrom) this.sayAttach(followed);
+    } else if (step.transcript !== before) {
+      followed.attach = { tries: 0, offset: null, due_ms: this.now_ms + SILENCE_MS };
+    }
+    // A send is answered by any frame that names its message; a repeated one, by a whole replay.
+    if (frame.type === "run.queued" || frame.type === "run.started") {
+      this.sends.delete(frame.message_id);
+    }
+    if (step.transcript !== before) this.tellRun(followed);
+  }
+
+  private complained(frame: ErrorFrame): void {
+    const problem: Problem = {
+      code: frame.code,
+      message: frame.message,
+      retryAt: frame.retry_at,
+    };
+    if (frame.ref === null) {
+      this.options.onEvent({ kind: "problem", problem });
+      return;
+    }
+    const send = this.sends.get(frame.ref);
+    if (send !== undefined) {
+      send.refusals += 1;
+      if (PASSING_CODES.has(frame.code) && send.refusals < MAX_REFUSALS) {
+        send.due_ms =
+          this.now_ms + patientDelay_ms(REFUSED_RESEND, send.refusals - 1, this.options.random);
+      } else {
+        this.reject(frame.ref, problem);
+      }
+    } else if (frame.code === "run_not_found" && this.runs.delete(frame.ref)) {
+      // Anything else that was asked of a run is asked again when it falls due.
+      this.options.onEvent({ kind: "run_lost", runId: frame.ref, problem });
+    }
+  }
+
+  private reject(messageId: string, problem: Problem): void {
+    this.sends.delete(messageId);
+    this.options.onEvent({ kind: "send_rejected", messageId, problem });
+  }
+
+  private tellRun(followed: FollowedRun): void {
+    this.options.onEvent({
+      kind: "run",
+      run: followed.transcript,
+      stopping: followed.cancel !== null,
+    });
+  }
+
+  private sayEverythingAgain(): void {
+    for (const send of this.sends.values()) this.saySend(send);
+    for (const followed of this.activeRuns()) {
+      this.sayAttach(followed);
+      if (followed.cancel) this.sayCancel(followed);
+    }
+    this.arm();
+  }
+
+  private saySend(send: UnansweredSend): void {
+    if (!this.connection.send(send.frame)) return;
+    send.tries += 1;
+    send.due_ms = this.now_ms + patientDelay_ms(RESEND, send.tries - 1, this.options.random);
+  }
+
+  private sayAttach(followed: FollowedRun): void {
+    const { runId, length, epoch } = followed.transcript;
+    const frame = encodeFrame({ action: "attach", run_id: runId, offset: length, epoch });
+    if (!this.connection.send(frame)) return;
+    const tries = followed.attach.tries + 1;
+    const wait_ms = patientDelay_ms(REATTACH, tries - 1, this.options.random);
+    followed.attach = { tries, offset: length, due_ms: this.now_ms + wait_ms };
+  }
+
+  private sayCancel(followed: FollowedRun): void {
+    const { cancel, transcript } = followed;
+    if (cancel === null) return;
+    if (!this.connection.send(encodeFrame({ action: "cancel", run_id: transcript.runId }))) return;
+    cancel.tries += 1;
+    cancel.due_ms = this.now_ms + patientDelay_ms(RECANCEL, cancel.tries - 1, this.options.random);
+  }
+
+  /** One timer, for whatever falls due first; without a connection everything waits for one. */
+  private arm(): void {
+    this.cancelTimer();
+    const dues_ms = [...this.sends.values()].map((send) => send.due_ms);
+    for (const followed of this.activeRuns()) {
+      dues_ms.push(followed.attach.due_ms);
+      if (followed.cancel) dues_ms.push(followed.cancel.due_ms);
+    }
+    if (dues_ms.length === 0 || !this.connection.isOpen) return;
+    const delay_ms = Math.max(0, Math.min(...dues_ms) - this.now_ms);
+    this.cancelTimer = this.options.clock.after(delay_ms, () => this.fellDue());
+  }
+
+  private fellDue(): void {
+    const now_ms = this.now_ms;
+    for (const send of this.sends.values()) if (send.due_ms <= now_ms) this.saySend(send);
+    for (const followed of this.activeRuns()) {
+      if (followed.attach.due_ms <= now_ms) this.sayAttach(followed);
+      if (followed.cancel && followed.cancel.due_ms <= now_ms) this.sayCancel(followed);
+    }
+    this.arm();
+  }
+
+  private activeRuns(): FollowedRun[] {
+    return [...this.runs.values()].filter(({ transcript }) => !isOver(transcript.status));
+  }
+
+  private get now_ms(): number {
+    return this.options.clock.nowMs();
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Signing in with Amazon Cognito, by its public JSON API; no SDK.
+ *
+ * Owns the tokens: the refresh token lives in the browser's local storage, so that a reload stays
+ * signed in; ID tokens live in memory only. Must not know of the page.
+ */
+
+export interface CognitoOptions {
+  readonly url: string;
+  readonly clientId: string;
+  readonly storage: Storage;
+}
+
+export type SignInCode =
+  /** Signing in (again) is the only remedy. */
+  | "unauthorized"
+  | "wrong_credentials"
+  | "new_password_required"
+  | "too_many_attempts"
+  | "network"
+  | "sign_in_failed";
+
+export class SignInProblem extends Error {
+  constructor(readonly code: SignInCode) {
+    super(code);
+    this.name = "SignInProblem";
+  }
+}
+
+interface Tokens {
+  readonly idToken: string;
+  /** By this machine's clock. */
+  readonly staleAt_ms: number;
+}
+
+interface AuthenticationResult {
+  IdToken: string;
+  ExpiresIn: number;
+  RefreshToken?: string;
+}
+
+interface InitiateAuthAnswer {
+  AuthenticationResult?: AuthenticationResult;
+  ChallengeName?: string;
+  /** The name of an exception. */
+  __type?: string;
+}
+
+const STORAGE_KEY = "chatcore.refresh_token";
+/** A token is renewed this long before it ends. */
+const MARGIN_MS = 60_000;
+
+export class Identity {
+  private tokens: Tokens | null = null;
+  private renewal: Promise<Tokens> | null = null;
+
+  constructor(private readonly options: CognitoOptions) {}
+
+  get isSignedIn(): boolean {
+    return this.refreshToken !== null;
+  }
+
+  async signIn(email: string, password: string): Promise<void> {
+    const result = await this.initiate("USER_PASSWORD_AUTH", {
+      USERNAME: email,
+      PASSWORD: password,
+    });
+    this.tokens = this.keep(result);
+  }
+
+  signOut(): void {
+    this.tokens = null;
+    this.renewal = null;
+    this.options.storage.removeItem(STORAGE_KEY);
+  }
+
+  /** An ID token that is good for a while; `renewed` if the one at hand was refused. */
+  async idToken(renewed: boolean): Promise<string> {
+    if (this.tokens !== null && !renewed && Date.now() < this.tokens.staleAt_ms) {
+      return this.tokens.idToken;
+    }
+    this.renewal ??= this.renew().finally(() => {
+      this.renewal = null;
+    });
+    return (await this.renewal).idToken;
+  }
+
+  private get refreshToken(): string | null {
+    return this.options.storage.getItem(STORAGE_KEY);
+  }
+
+  private async renew(): Promise<Tokens> {
+    const refreshToken = this.refreshToken;
+    if (refreshToken === null) throw new SignInProblem("unauthorized");
+    let result: AuthenticationResult;
+    try {
+      result = await this.initiate("REFRESH_TOKEN_AUTH", { REFRESH_TOKEN: refreshToken });
+    } catch (problem) {
+      const isRefused = problem instanceof SignInProblem && problem.code === "wrong_credentials";
+      throw isRefused ? new SignInProblem("unauthorized") : problem;
+    }
+    // Signed out, or in as somebody else, while the answer was on its way.
+    if (this.refreshToken !== refreshToken) throw new SignInProblem("unauthorized");
+    this.tokens = this.keep(result);
+    return this.tokens;
+  }
+
+  private keep(result: AuthenticationResult): Tokens {
+    if (result.RefreshToken !== undefined) {
+      this.options.storage.setItem(STORAGE_KEY, result.RefreshToken);
+    }
+    return {
+      idToken: result.IdToken,
+      staleAt_ms: Date.now() + result.ExpiresIn * 1000 - MARGIN_MS,
+    };
+  }
+
+  private async initiate(
+    flow: string,
+    parameters: Record<string, string>,
+  ): Promise<AuthenticationResult> {
+    let answer: InitiateAuthAnswer;
+    try {
+      const reply = await fetch(this.options.url, {
+        method: "POST",
+        headers: {
+          "content-type": "application/x-amz-json-1.1",
+          "x-amz-target": "AWSCognitoIdentityProviderService.InitiateAuth",
+        },
+        body: JSON.stringify({
+          AuthFlow: flow,
+          ClientId: this.options.clientId,
+          AuthParameters: parameters,
+        }),
+      });
+      answer = await reply.json();
+    } catch {
+      throw new SignInProblem("network");
+    }
+    if (answer.AuthenticationResult) return answer.AuthenticationResult;
+    if (answer.ChallengeName === "NEW_PASSWORD_REQUIRED") {
+      throw new SignInProblem("new_password_required");
+    }
+    // Cognito may put a namespace before the name of an exception.
+    const exception = answer.__type?.split("#").at(-1) ?? "";
+    throw new SignInProblem(CODES[exception] ?? "sign_in_failed");
+  }
+}
+
+const CODES: Readonly<Record<string, SignInCode>> = {
+  NotAuthorizedException: "wrong_credentials",
+  UserNotFoundException: "wrong_credentials",
+  TooManyRequestsException: "too_many_attempts",
+};

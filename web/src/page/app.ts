@@ -1,0 +1,323 @@
+/**
+ * The page as a whole: which chat is open, what happens on a click, and where events go.
+ *
+ * Owns the order of things; how they look is the views' business and how they travel the
+ * client's. The open chat's id is the address's hash, so that a reload comes back to it.
+ */
+
+import { ChatClient, type ClientEvent } from "../client/client";
+import type { ConnectionState } from "../client/connection";
+import { type Chat, HttpApi } from "../client/http";
+import { type Transcript, isOver } from "../client/transcript";
+import { Identity } from "../identity/cognito";
+import { part, setText } from "./elements";
+import { SidebarView } from "./sidebar_view";
+import { SignInView } from "./sign_in_view";
+import { statusInWords } from "./status";
+import { type Config, clock, newMessageId, openSocket } from "./surroundings";
+import { Thread } from "./thread";
+import { ThreadView } from "./thread_view";
+import { codeOf, firstWords, sentenceFor } from "./words";
+
+/** Why the page was reloaded, for the page that comes after. */
+const NOTICE_KEY = "chatcore.notice";
+
+export class App {
+  private readonly identity: Identity;
+  private readonly http: HttpApi;
+  private readonly client: ChatClient;
+  private readonly signInView: SignInView;
+  private readonly sidebar: SidebarView;
+  private readonly threadView: ThreadView;
+  private readonly chatView = part("chat-view", HTMLElement);
+  private readonly error = part("error", HTMLElement);
+
+  private connection: ConnectionState = "stopped";
+  private wasConnected = false;
+  private thread = new Thread(null);
+  /** Where a send on its way belongs, as another chat may be open when its answer comes. */
+  private readonly sends = new Map<string, { thread: Thread; text: string }>();
+  private chats: readonly Chat[] = [];
+  private chatsCursor: string | null = null;
+  private readonly knownTitles = new Map<string, string>();
+
+  constructor(config: Config) {
+    this.identity = new Identity({
+      url: config.cognito_url,
+      clientId: config.user_pool_client_id,
+      storage: localStorage,
+    });
+    this.http = new HttpApi({
+      baseUrl: config.http_url,
+      fetch: (url, request) => fetch(url, request),
+      idToken: (renewed) => this.identity.idToken(renewed),
+    });
+    this.client = new ChatClient({
+      wsUrl: config.ws_url,
+      openSocket,
+      clock,
+      random: Math.random,
+      newMessageId,
+      takeTicket: () => this.http.takeTicket(),
+      onEvent: (event) => this.happened(event),
+    });
+    this.signInView = new SignInView((email, password) =>
+      this.acting(async () => {
+        await this.identity.signIn(email, password);
+        this.enter();
+      }),
+    );
+    this.sidebar = new SidebarView({
+      newChat: () => this.goTo(null),
+      moreChats: () => void this.acting(() => this.loadChats(this.chatsCursor)),
+      signOut: () => this.leave(),
+    });
+    this.threadView = new ThreadView({
+      send: (text) => this.send(text),
+      stop: () => this.stop(),
+      deleteChat: () => void this.acting(() => this.deleteChat()),
+      olderMessages: () => void this.acting(() => this.loadMessages(this.thread)),
+    });
+    window.addEventListener("hashchange", () => {
+      if (this.identity.isSignedIn) void this.open(hashChatId());
+    });
+    window.addEventListener("online", () => this.client.wake());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.client.wake();
+    });
+  }
+
+  start(): void {
+    if (this.identity.isSignedIn) this.enter();
+    else this.signInView.show();
+    const notice = sessionStorage.getItem(NOTICE_KEY);
+    sessionStorage.removeItem(NOTICE_KEY);
+    if (notice !== null) this.showError(sentenceFor(notice));
+  }
+
+  private enter(): void {
+    this.signInView.hide();
+    this.chatView.hidden = false;
+    this.client.start();
+    void this.trying(() => this.loadAccount());
+    void this.trying(() => this.loadChats(null));
+    void this.open(hashChatId());
+  }
+
+  /** By a reload, so that nothing of this user stays on the page for the next one. */
+  private leave(): void {
+    this.identity.signOut();
+    history.replaceState(null, "", location.pathname);
+    location.reload();
+  }
+
+  /** Runs one action of the user's; what goes wrong is told in words. */
+  private acting(action: () => Promise<void>): Promise<void> {
+    this.showError(null);
+    return this.trying(action);
+  }
+
+  private async trying(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (problem) {
+      this.failed(codeOf(problem));
+    }
+  }
+
+  private failed(code: string, retryAt: string | null = null): void {
+    if (code === "unauthorized") {
+      sessionStorage.setItem(NOTICE_KEY, code);
+      this.leave();
+    } else {
+      this.showError(sentenceFor(code, retryAt));
+    }
+  }
+
+  private showError(sentence: string | null): void {
+    setText(this.error, sentence ?? "");
+    this.error.hidden = sentence === null;
+  }
+
+  private goTo(chatId: string | null): void {
+    if (hashChatId() === chatId) void this.open(chatId);
+    else location.hash = chatId ?? "";
+  }
+
+  private async open(chatId: string | null): Promise<void> {
+    const thread = new Thread(chatId);
+    this.thread = thread;
+    this.show();
+    this.threadView.focusComposer();
+    await this.acting(async () => {
+      if (chatId === null) return;
+      try {
+        // In this order: a run that ends in between is then in the messages, and not lost.
+        const chat = await this.http.chat(chatId);
+        if (this.thread !== thread) return;
+        this.putInList(chat);
+        await this.loadMessages(thread);
+        if (this.thread !== thread || chat.active_run === null) return;
+        this.client.follow(chat.active_run.run_id, {
+          chatId,
+          messageId: chat.active_run.message_id,
+        });
+      } catch (problem) {
+        if (this.thread !== thread) return;
+        if (codeOf(problem) === "chat_not_found") {
+          this.forget(chatId);
+          this.thread = new Thread(null);
+          this.show();
+          history.replaceState(null, "", location.pathname);
+        }
+        throw problem;
+      }
+    });
+  }
+
+  private async loadMessages(thread: Thread): Promise<void> {
+    const { chatId } = thread;
+    if (chatId === null) return;
+    const page = await this.http.messages(chatId, thread.cursor);
+    thread.addOlder(page.messages, page.next_cursor);
+    const text = thread.firstUserText;
+    if (page.next_cursor === null && text !== null) this.knownTitles.set(chatId, firstWords(text));
+    this.show();
+  }
+
+  private async loadChats(cursor: string | null): Promise<void> {
+    const page = await this.http.chats(cursor);
+    const known = new Set(cursor === null ? [] : this.chats.map((chat) => chat.chat_id));
+    const added = page.chats.filter((chat) => !known.has(chat.chat_id));
+    this.chats = cursor === null ? added : [...this.chats, ...added];
+    this.chatsCursor = page.next_cursor;
+    this.show();
+  }
+
+  private async loadAccount(): Promise<void> {
+    this.sidebar.showAccount(await this.http.me());
+  }
+
+  private send(text: string): void {
+    this.showError(null);
+    const messageId = this.client.send(this.thread.chatId, text);
+    this.sends.set(messageId, { thread: this.thread, text });
+    this.thread.addSend(messageId, text);
+    this.show();
+  }
+
+  private stop(): void {
+    const active = this.thread.active;
+    if (active !== null) this.client.cancel(active.transcript.runId);
+  }
+
+  private async deleteChat(): Promise<void> {
+    const { chatId } = this.thread;
+    if (chatId === null || !window.confirm("Delete this chat? This cannot be undone.")) return;
+    await this.http.deleteChat(chatId);
+    this.forget(chatId);
+    if (hashChatId() === chatId) this.goTo(null);
+  }
+
+  private happened(event: ClientEvent): void {
+    switch (event.kind) {
+      case "connection":
+        this.connection = event.state;
+        if (event.state === "open") this.wasConnected = true;
+        break;
+      case "run":
+        this.runChanged(event.run, event.stopping);
+        break;
+      case "send_rejected":
+        this.sendRejected(event.messageId);
+        this.failed(event.problem.code, event.problem.retryAt);
+        break;
+      case "run_lost":
+        if (this.thread.dropAnswer(event.runId)) this.failed(event.problem.code);
+        break;
+      case "problem":
+        this.failed(event.problem.code, event.problem.retryAt);
+        break;
+      case "unauthorized":
+        this.failed("unauthorized");
+        break;
+    }
+    this.show();
+  }
+
+  private runChanged(run: Transcript, stopping: boolean): void {
+    if (run.messageId !== null) this.sendAccepted(run.messageId, run.chatId);
+    if (this.thread.owns(run)) this.thread.setAnswer(run, stopping);
+    if (!isOver(run.status)) return;
+    if (run.chatId !== null) this.moveToTop(run.chatId);
+    void this.trying(() => this.loadAccount());
+  }
+
+  private sendAccepted(messageId: string, chatId: string | null): void {
+    const send = this.sends.get(messageId);
+    if (send === undefined || chatId === null) return;
+    this.sends.delete(messageId);
+    if (send.thread.chatId !== null) {
+      this.moveToTop(chatId);
+      return;
+    }
+    send.thread.chatId = chatId;
+    if (this.thread === send.thread) history.replaceState(null, "", `#${chatId}`);
+    const title = firstWords(send.text);
+    this.knownTitles.set(chatId, title);
+    void this.trying(async () => this.putInList(await this.http.rename(chatId, title)));
+  }
+
+  private sendRejected(messageId: string): void {
+    const send = this.sends.get(messageId);
+    if (send === undefined) return;
+    this.sends.delete(messageId);
+    send.thread.takeBack(messageId);
+    this.threadView.giveBack(send.text);
+  }
+
+  private putInList(chat: Chat): void {
+    const others = this.chats.filter((other) => other.chat_id !== chat.chat_id);
+    this.chats = [chat, ...others].sort((a, b) => (a.last_active_at < b.last_active_at ? 1 : -1));
+    this.show();
+  }
+
+  private moveToTop(chatId: string): void {
+    const chat = this.chats.find((candidate) => candidate.chat_id === chatId);
+    if (chat) this.putInList({ ...chat, last_active_at: new Date().toISOString() });
+  }
+
+  private forget(chatId: string): void {
+    this.chats = this.chats.filter((chat) => chat.chat_id !== chatId);
+    this.show();
+  }
+
+  private titleOf(chat: Chat): string {
+    return chat.title ?? this.knownTitles.get(chat.chat_id) ?? "New chat";
+  }
+
+  private show(): void {
+    const { thread } = this;
+    const chat = this.chats.find((candidate) => candidate.chat_id === thread.chatId);
+    this.sidebar.showChats(
+      this.chats,
+      thread.chatId,
+      (each) => this.titleOf(each),
+      this.chatsCursor !== null,
+    );
+    const active = thread.active;
+    this.threadView.show({
+      title: chat ? this.titleOf(chat) : firstWords(thread.firstUserText ?? "New chat"),
+      entries: thread.entries(),
+      hasOlder: thread.cursor !== null,
+      canDelete: thread.chatId !== null,
+      canSend: active === null && !thread.isSending,
+      canStop: active !== null && !active.stopping,
+      status: statusInWords(thread, this.connection, this.wasConnected),
+    });
+  }
+}
+
+function hashChatId(): string | null {
+  return location.hash.length > 1 ? decodeURIComponent(location.hash.slice(1)) : null;
+}

@@ -1,0 +1,42 @@
+/** The browser as the protocol client wants to see it, and the settings this page is served with. */
+
+import type { Clock, OpenSocket } from "../client/ports";
+
+export interface Config {
+  readonly http_url: string;
+  readonly ws_url: string;
+  readonly cognito_url: string;
+  readonly user_pool_client_id: string;
+  readonly region: string;
+}
+
+export async function loadConfig(): Promise<Config> {
+  const reply = await fetch("/config.json", { cache: "no-store" });
+  if (!reply.ok) throw new Error(`config.json: status ${reply.status}`);
+  const config: unknown = await reply.json();
+  return config as Config;
+}
+
+export const clock: Clock = {
+  nowMs: () => performance.now(),
+  after(delay_ms, action) {
+    const timer = setTimeout(action, delay_ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export const openSocket: OpenSocket = (url, events) => {
+  const socket = new WebSocket(url);
+  socket.onopen = () => events.onOpen();
+  socket.onclose = () => events.onClose();
+  socket.onmessage = (message) => {
+    if (typeof message.data === "string") events.onText(message.data);
+  };
+  return socket;
+};
+
+/** Not `crypto.randomUUID`, which is missing on plain-http pages other than localhost. */
+export function newMessageId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,169 @@
+/**
+ * What one open chat shows: stored messages, sends on their way, and answers in the making. Pure.
+ *
+ * A stored answer and a followed run are the same thing seen twice while the run ends; the run
+ * wins, as it is newer. Must not touch the page or the network.
+ */
+
+import type { Message } from "../client/http";
+import { type Transcript, isOver } from "../client/transcript";
+import { sentenceFor } from "./words";
+
+export interface Entry {
+  readonly key: string;
+  readonly role: "user" | "assistant";
+  readonly text: string;
+  readonly status: "sending" | "sent" | "queued" | "running" | "completed" | "failed" | "cancelled";
+  /** How it ended, if that is worth a word. */
+  readonly note: string | null;
+}
+
+interface OwnMessage {
+  readonly messageId: string;
+  readonly text: string;
+  isAccepted: boolean;
+}
+
+interface FollowedAnswer {
+  readonly transcript: Transcript;
+  readonly stopping: boolean;
+}
+
+export class Thread {
+  private stored: readonly Message[] = [];
+  private olderCursor: string | null = null;
+  private own: OwnMessage[] = [];
+  private readonly answers = new Map<string, FollowedAnswer>();
+
+  /** `chatId` is null until the first message of a new chat is taken. */
+  constructor(public chatId: string | null) {}
+
+  get cursor(): string | null {
+    return this.olderCursor;
+  }
+
+  get active(): FollowedAnswer | null {
+    for (const answer of this.answers.values()) {
+      if (!isOver(answer.transcript.status)) return answer;
+    }
+    return null;
+  }
+
+  get isSending(): boolean {
+    return this.own.some((message) => !message.isAccepted);
+  }
+
+  get lastAnswer(): Transcript | null {
+    return [...this.answers.values()].at(-1)?.transcript ?? null;
+  }
+
+  get firstUserText(): string | null {
+    const stored = this.stored.find((message) => message.role === "user");
+    return stored?.text ?? this.own[0]?.text ?? null;
+  }
+
+  addOlder(messages: readonly Message[], cursor: string | null): void {
+    this.stored = [...messages, ...this.stored];
+    this.olderCursor = cursor;
+  }
+
+  addSend(messageId: string, text: string): void {
+    this.own.push({ messageId, text, isAccepted: false });
+  }
+
+  /** Takes a refused send out again. */
+  takeBack(messageId: string): void {
+    this.own = this.own.filter((message) => message.messageId !== messageId);
+  }
+
+  owns(transcript: Transcript): boolean {
+    return (
+      (this.chatId !== null && transcript.chatId === this.chatId) ||
+      this.own.some((message) => message.messageId === transcript.messageId)
+    );
+  }
+
+  setAnswer(transcript: Transcript, stopping: boolean): void {
+    this.answers.set(transcript.runId, { transcript, stopping });
+    for (const message of this.own) {
+      if (message.messageId === transcript.messageId) message.isAccepted = true;
+    }
+  }
+
+  dropAnswer(runId: string): boolean {
+    return this.answers.delete(runId);
+  }
+
+  entries(): Entry[] {
+    const entries: Entry[] = [];
+    const unplaced = new Map(this.answers);
+    const place = (messageId: string): void => {
+      for (const [runId, answer] of unplaced) {
+        if (answer.transcript.messageId !== messageId) continue;
+        entries.push(answerEntry(answer));
+        unplaced.delete(runId);
+      }
+    };
+    for (const message of this.stored) {
+      if (message.role === "user") {
+        entries.push({ ...entryOf(message), status: "sent" });
+        place(message.message_id);
+      } else if (message.run_id === null || !this.answers.has(message.run_id)) {
+        entries.push(entryOf(message));
+      }
+    }
+    const storedIds = new Set(this.stored.map((message) => message.message_id));
+    for (const message of this.own) {
+      if (storedIds.has(message.messageId)) continue;
+      entries.push({
+        key: message.messageId,
+        role: "user",
+        text: message.text,
+        status: message.isAccepted ? "sent" : "sending",
+        note: null,
+      });
+      place(message.messageId);
+    }
+    for (const answer of unplaced.values()) entries.push(answerEntry(answer));
+    return entries;
+  }
+}
+
+function entryOf(message: Message): Entry {
+  const { finish_reason: reason } = message;
+  const status = reason === "cancelled" || reason === "failed" ? reason : "completed";
+  return {
+    // An answer keeps its element while it turns from a run into a stored message.
+    key: message.role === "assistant" && message.run_id ? message.run_id : message.message_id,
+    role: message.role,
+    text: message.text,
+    status,
+    note: message.role === "assistant" ? noteFor(status, reason, null) : null,
+  };
+}
+
+function answerEntry({ transcript, stopping }: FollowedAnswer): Entry {
+  const { runId, status, text, finishReason, failure } = transcript;
+  const finishedAnyway = stopping && status === "completed";
+  return {
+    key: runId,
+    role: "assistant",
+    text,
+    status,
+    note: finishedAnyway
+      ? "The answer was finished before it could be stopped."
+      : noteFor(status, finishReason, failure?.code ?? null),
+  };
+}
+
+function noteFor(
+  status: Entry["status"],
+  finishReason: string | null,
+  failureCode: string | null,
+): string | null {
+  if (status === "cancelled") return "Stopped.";
+  if (status === "failed") {
+    return failureCode === null ? "The answer broke off here." : sentenceFor(failureCode);
+  }
+  return finishReason === "length" ? "The answer reached its greatest length." : null;
+}

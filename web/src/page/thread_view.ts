@@ -1,0 +1,147 @@
+/** The open chat: its messages, the composer and its buttons. Shows and reports; decides nothing. */
+
+import { KeyedList, element, part, setText } from "./elements";
+import type { Entry } from "./thread";
+
+export interface ThreadActions {
+  send(text: string): void;
+  stop(): void;
+  deleteChat(): void;
+  olderMessages(): void;
+}
+
+export interface ThreadState {
+  readonly title: string;
+  readonly entries: readonly Entry[];
+  readonly hasOlder: boolean;
+  readonly canDelete: boolean;
+  readonly canSend: boolean;
+  readonly canStop: boolean;
+  readonly status: string;
+}
+
+const AT_END_PX = 48;
+
+export class ThreadView {
+  private readonly title = part("chat-title", HTMLElement);
+  private readonly remove = part("delete-chat", HTMLButtonElement);
+  private readonly scroller = part("scroller", HTMLElement);
+  private readonly older = part("older-messages", HTMLButtonElement);
+  private readonly messages = part("messages", HTMLOListElement);
+  private readonly status = part("status", HTMLElement);
+  private readonly composer = part("composer", HTMLTextAreaElement);
+  private readonly stop = part("stop", HTMLButtonElement);
+  private readonly sendButton = part("send", HTMLButtonElement);
+  private readonly items = new KeyedList<MessageItem>(this.messages);
+  private canSend = false;
+  private isAtEnd = true;
+
+  constructor(private readonly actions: ThreadActions) {
+    part("composer-form", HTMLFormElement).addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.composer.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.submit();
+    });
+    this.composer.addEventListener("input", () => this.composerChanged());
+    this.stop.addEventListener("click", () => actions.stop());
+    this.remove.addEventListener("click", () => actions.deleteChat());
+    this.older.addEventListener("click", () => actions.olderMessages());
+    this.scroller.addEventListener("scroll", () => {
+      this.isAtEnd = this.fromEnd_px() - this.scroller.clientHeight < AT_END_PX;
+    });
+    // A phone's keyboard or a turned phone must not hide the end from who was reading there.
+    new ResizeObserver(() => {
+      if (this.isAtEnd) this.scrollToEnd();
+    }).observe(this.scroller);
+  }
+
+  focusComposer(): void {
+    this.composer.focus();
+  }
+
+  /** Puts text back that was not taken, before whatever has been written since. */
+  giveBack(text: string): void {
+    const written = this.composer.value;
+    this.composer.value = written === "" ? text : `${text}\n${written}`;
+    this.composerChanged();
+  }
+
+  show(state: ThreadState): void {
+    setText(this.title, state.title);
+    this.remove.hidden = !state.canDelete;
+    this.canSend = state.canSend;
+    const hadFocus = document.activeElement === this.stop;
+    this.stop.hidden = !state.canStop;
+    if (hadFocus && this.stop.hidden) this.composer.focus();
+    setText(this.status, state.status);
+    this.showEntries(state.entries, state.hasOlder);
+    this.composerChanged();
+  }
+
+  private showEntries(entries: readonly Entry[], hasOlder: boolean): void {
+    const fromEnd_px = this.fromEnd_px();
+    const wasAtEnd = fromEnd_px - this.scroller.clientHeight < AT_END_PX;
+    const firstBefore = this.messages.firstElementChild;
+    this.older.hidden = !hasOlder;
+    this.items.show(
+      entries,
+      (entry) => entry.key,
+      (entry) => new MessageItem(entry.role),
+      (item, entry) => item.show(entry),
+    );
+    const cameBefore = firstBefore !== null && firstBefore !== this.messages.firstElementChild;
+    if (wasAtEnd) this.scrollToEnd();
+    else if (cameBefore) this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd_px;
+  }
+
+  private submit(): void {
+    const text = this.composer.value;
+    if (!this.canSend || text.trim() === "") return;
+    this.composer.value = "";
+    this.scrollToEnd();
+    this.actions.send(text);
+  }
+
+  /** From the top of what is in view. */
+  private fromEnd_px(): number {
+    return this.scroller.scrollHeight - this.scroller.scrollTop;
+  }
+
+  private scrollToEnd(): void {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  private composerChanged(): void {
+    this.sendButton.disabled = !this.canSend || this.composer.value.trim() === "";
+  }
+}
+
+/** One message. The element marked as the message holds its text and nothing else. */
+class MessageItem {
+  readonly root: HTMLLIElement;
+  private readonly text: HTMLElement;
+  private readonly note: HTMLElement;
+
+  constructor(role: Entry["role"]) {
+    this.text = element("div", { class: "text", "data-testid": "message", "data-role": role });
+    this.note = element("p", { class: "small note", "data-testid": "message-note" });
+    this.root = element(
+      "li",
+      { class: `message ${role}` },
+      element("span", { class: "unseen" }, role === "user" ? "You:" : "Answer:"),
+      this.text,
+      this.note,
+    );
+  }
+
+  show(entry: Entry): void {
+    setText(this.text, entry.text);
+    this.text.dataset["status"] = entry.status;
+    setText(this.note, entry.note ?? "");
+    this.note.hidden = entry.note === null;
+  }
+}

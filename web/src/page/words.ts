@@ -1,0 +1,60 @@
+/** What the page says: stable codes and numbers in words. The codes' meaning is the server's. */
+
+const SENTENCES: Readonly<Record<string, string>> = {
+  attempts_exhausted: "The answer broke off several times. Please try again.",
+  body_too_large: "The message is too long.",
+  budget_exhausted: "Your token budget is used up.",
+  busy: "The service is busy. Please try again in a moment.",
+  chat_not_found: "There is no such chat any more.",
+  cursor_invalid: "This list has changed. Please reload the page.",
+  engine_error: "The model failed while answering. Please try again.",
+  engine_unavailable: "No model could answer in time. Please try again.",
+  frame_too_large: "The message is too long.",
+  internal_error: "Something went wrong on our side. Please try again.",
+  message_conflict: "This message was already sent with another text. Please send it again.",
+  network: "The service cannot be reached. Please check your connection.",
+  new_password_required: "This account needs a new password first, which this page cannot set.",
+  run_active: "This chat is still being answered. Please wait, or stop the answer.",
+  run_not_found: "This answer is no longer known.",
+  sign_in_failed: "Signing in did not work. Please try again.",
+  text_empty: "Please write something first.",
+  text_invalid: "The message holds characters that cannot be sent.",
+  text_too_long: "The message is too long.",
+  too_many_active_runs: "Too many of your chats are being answered. Please wait for one to end.",
+  too_many_attempts: "Too many attempts. Please wait a little.",
+  unexpected_reply: "The service gave an answer that this page cannot read. Please try again.",
+  unauthorized: "Please sign in again.",
+  wrong_credentials: "The email address or the password is not right.",
+};
+
+export function sentenceFor(code: string, retryAt: string | null = null): string {
+  const sentence =
+    SENTENCES[code] ?? `Something went wrong (${code.replaceAll("_", " ")}). Please try again.`;
+  return retryAt === null ? sentence : `${sentence} It frees up ${momentInWords(retryAt)}.`;
+}
+
+export function momentInWords(rfc3339: string): string {
+  const moment = new Date(rfc3339);
+  if (Number.isNaN(moment.getTime())) return "later";
+  const isToday = moment.toDateString() === new Date().toDateString();
+  return isToday
+    ? `at ${moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`
+    : `on ${moment.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`;
+}
+
+export function codeOf(problem: unknown): string {
+  const { code } = problem as { code?: unknown };
+  return typeof code === "string" ? code : "internal_error";
+}
+
+const TITLE_CHARACTERS = 60;
+
+/** The first words of a text, on one line, cut between words where that is possible. */
+export function firstWords(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, " ");
+  const characters = [...line];
+  if (characters.length <= TITLE_CHARACTERS) return line;
+  const start = characters.slice(0, TITLE_CHARACTERS - 1).join("");
+  const lastSpace = start.lastIndexOf(" ");
+  return `${lastSpace > start.length / 2 ? start.slice(0, lastSpace) : start}…`;
+}

@@ -1,0 +1,340 @@
+import { describe, expect, it } from "vitest";
+import { HttpProblem } from "../src/client/http";
+import { frames, stage } from "./fakes";
+
+describe("connecting", () => {
+  it("takes a ticket for every connection", async () => {
+    const { client, clock, sockets, socket } = stage();
+    client.start();
+    await clock.pass(0);
+    expect(socket().url).toBe("wss://ws.test/live?ticket=ticket%2F1");
+    socket().events.onClose();
+    await clock.pass(30_000);
+    expect(sockets.map(({ url }) => url).slice(0, 2)).toEqual([
+      "wss://ws.test/live?ticket=ticket%2F1",
+      "wss://ws.test/live?ticket=ticket%2F2",
+    ]);
+  });
+
+  it("waits longer after every failure, up to a limit", async () => {
+    const delays_ms: number[] = [];
+    let failedAt_ms: number | null = null;
+    const { client, clock } = stage({
+      takeTicket: async () => {
+        if (failedAt_ms !== null) delays_ms.push(clock.nowMs() - failedAt_ms);
+        failedAt_ms = clock.nowMs();
+        throw new HttpProblem("network", 0, "");
+      },
+    });
+    client.start();
+    await clock.pass(120_000);
+    expect(delays_ms.slice(0, 8)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
+  });
+
+  it("begins anew with short delays after a connection that lasted", async () => {
+    const { clock, sockets, open, socket } = stage();
+    await open();
+    await clock.pass(6_000);
+    socket().events.onClose();
+    await clock.pass(500);
+    expect(sockets).toHaveLength(2);
+  });
+
+  it("does not sit out the delay when woken", async () => {
+    const { client, clock, sockets, open } = stage();
+    const first = await open();
+    first.events.onClose();
+    client.wake();
+    await clock.pass(0);
+    expect(sockets).toHaveLength(2);
+    client.wake();
+    await clock.pass(0);
+    expect(sockets).toHaveLength(2);
+  });
+
+  it("stops and tells when the user must sign in again", async () => {
+    const { client, clock, events, sockets } = stage({
+      takeTicket: () => Promise.reject(new HttpProblem("unauthorized", 401, "")),
+    });
+    client.start();
+    await clock.pass(600_000);
+    expect(sockets).toHaveLength(0);
+    expect(events.at(-1)).toEqual({ kind: "unauthorized" });
+  });
+
+  it("gives up a socket that does not open", async () => {
+    const { client, clock, sockets } = stage();
+    client.start();
+    await clock.pass(16_000);
+    expect(sockets).toHaveLength(2);
+    expect(sockets[0]?.isClosed).toBe(true);
+  });
+
+  it("pings when idle and gives up a socket that does not answer", async () => {
+    const { clock, sockets, open } = stage();
+    const first = await open();
+    await clock.pass(240_000);
+    expect(first.actions("ping")).toHaveLength(1);
+    first.hears({ type: "pong" });
+    await clock.pass(240_000);
+    expect(first.actions("ping")).toHaveLength(2);
+    await clock.pass(11_000);
+    expect(first.isClosed).toBe(true);
+    expect(sockets).toHaveLength(2);
+  });
+
+  it("suspects silence sooner while something is unanswered, even if it is repeated", async () => {
+    const { client, clock, open } = stage();
+    const first = await open();
+    client.send("chat-1", "Hello");
+    await clock.pass(41_000);
+    expect(first.actions("ping")).toHaveLength(1);
+    expect(first.actions("send").length).toBeGreaterThan(1);
+    expect(first.isClosed).toBe(true);
+  });
+
+  it("changes the connection before the gateway ends it", async () => {
+    const { clock, sockets, open } = stage();
+    const first = await open();
+    for (let minute = 0; minute < 119; minute += 1) {
+      first.hears({ type: "pong" });
+      await clock.pass(60_000);
+    }
+    expect(first.isClosed).toBe(true);
+    expect(sockets.length).toBeGreaterThan(1);
+  });
+
+  it("does not listen to a socket it has let go of", async () => {
+    const { client, clock, open, textOf } = stage();
+    const first = await open();
+    first.events.onClose();
+    client.wake();
+    await clock.pass(0);
+    first.hears({ ...frames.delta(1, 0, "ghost") });
+    first.events.onClose();
+    expect(textOf("run-1")).toBeUndefined();
+  });
+});
+
+describe("sending", () => {
+  it("keeps a send until there is a connection", async () => {
+    const { client, open } = stage();
+    client.send(null, "Hello");
+    const socket = await open();
+    expect(socket.said).toEqual([
+      { action: "send", chat_id: null, message_id: "message-1", text: "Hello" },
+    ]);
+  });
+
+  it("repeats an unanswered send with its id, on a new connection and after a time-out", async () => {
+    const { client, clock, open, socket } = stage();
+    const first = await open();
+    client.send("chat-1", "Hello");
+    await clock.pass(8_000);
+    expect(first.actions("send")).toHaveLength(2);
+    first.events.onClose();
+    client.wake();
+    await clock.pass(0);
+    socket().events.onOpen();
+    const repeated = [...first.actions("send"), ...socket().actions("send")];
+    expect(new Set(repeated.map((frame) => JSON.stringify(frame))).size).toBe(1);
+    expect(repeated).toHaveLength(3);
+  });
+
+  it("does not repeat an answered send", async () => {
+    for (const answer of [frames.queued(), frames.started(1, 0)]) {
+      const { client, clock, open } = stage();
+      const socket = await open();
+      client.send("chat-1", "Hello");
+      socket.hears({ ...answer });
+      await clock.pass(20_000);
+      expect(socket.actions("send")).toHaveLength(1);
+    }
+  });
+
+  it("tells a rejection, with when to try again", async () => {
+    const { client, events, open } = stage();
+    const socket = await open();
+    client.send("chat-1", "Hello");
+    socket.hears({
+      type: "error",
+      code: "budget_exhausted",
+      message: "No.",
+      ref: "message-1",
+      retry_at: "2030-01-01T00:00:00.000Z",
+    });
+    expect(events.at(-1)).toEqual({
+      kind: "send_rejected",
+      messageId: "message-1",
+      problem: {
+        code: "budget_exhausted",
+        message: "No.",
+        retryAt: "2030-01-01T00:00:00.000Z",
+      },
+    });
+  });
+
+  it("tries again when the service is busy, and says so in the end", async () => {
+    const { client, clock, events, open } = stage();
+    const socket = await open();
+    client.send("chat-1", "Hello");
+    for (let refusal = 0; refusal < 5; refusal += 1) {
+      expect(events.at(-1)?.kind).not.toBe("send_rejected");
+      socket.hears({ type: "error", code: "busy", message: "Busy.", ref: "message-1" });
+      await clock.pass(1_000 * 2 ** refusal);
+    }
+    expect(socket.actions("send")).toHaveLength(5);
+    expect(events.filter(({ kind }) => kind === "send_rejected")).toHaveLength(1);
+  });
+
+  it("rejects what no frame can hold without sending it", async () => {
+    const { client, clock, events, open } = stage();
+    const socket = await open();
+    client.send("chat-1", "漢".repeat(11_000));
+    await clock.pass(0);
+    expect(socket.said).toHaveLength(0);
+    expect(events.at(-1)).toMatchObject({
+      kind: "send_rejected",
+      problem: { code: "text_too_long" },
+    });
+  });
+
+  it("takes a replay for an answer to a repeated send, even if its end came first", async () => {
+    const { client, clock, events, open } = stage();
+    const socket = await open();
+    client.send(null, "Hello");
+    socket.hears({ ...frames.delta(1, 0, "Hi") });
+    socket.hears({ ...frames.completed(1, 2) });
+    socket.hears({ ...frames.started(1, 0) });
+    await clock.pass(60_000);
+    expect(socket.actions("send")).toHaveLength(1);
+    const last = events.findLast(({ kind }) => kind === "run");
+    expect(last).toMatchObject({
+      run: { messageId: "message-1", chatId: "chat-1", status: "completed", text: "Hi" },
+    });
+  });
+
+  it("ignores what it cannot read, as the gateway's own complaints", async () => {
+    const { events, open } = stage();
+    const socket = await open();
+    const before = events.length;
+    socket.events.onText("not json");
+    socket.hears({ message: "Internal server error", connectionId: "x" });
+    socket.hears({ type: "run.delta", run_id: "run-1", epoch: 1, offset: -1, text: "a" });
+    socket.hears({ type: "from.the.future" });
+    expect(events).toHaveLength(before);
+  });
+});
+
+describe("following", () => {
+  it("attaches from the beginning to a run that was not begun here", async () => {
+    const { client, open, textOf } = stage();
+    const socket = await open();
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-1" });
+    expect(socket.said).toEqual([{ action: "attach", run_id: "run-1", offset: 0, epoch: 0 }]);
+    socket.hears({ ...frames.delta(1, 0, "Hello") });
+    expect(textOf("run-1")).toBe("Hello");
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-1" });
+    expect(socket.said).toHaveLength(1);
+  });
+
+  it("attaches from its own length, in code points, after a reconnect", async () => {
+    const { client, clock, open, socket, textOf } = stage();
+    const first = await open();
+    first.hears({ ...frames.started(1, 0) });
+    first.hears({ ...frames.delta(1, 0, "a🙂") });
+    first.events.onClose();
+    client.wake();
+    await clock.pass(0);
+    socket().events.onOpen();
+    expect(socket().said).toEqual([
+      { action: "attach", run_id: "run-1", offset: 2, epoch: 1 },
+    ]);
+    socket().hears({ ...frames.delta(1, 2, "b") });
+    expect(textOf("run-1")).toBe("a🙂b");
+  });
+
+  it("asks once for what a gap hides, and again if no answer comes", async () => {
+    const { clock, open, textOf } = stage();
+    const socket = await open();
+    socket.hears({ ...frames.started(1, 0) });
+    socket.hears({ ...frames.delta(1, 2, "c") });
+    socket.hears({ ...frames.delta(1, 3, "d") });
+    expect(socket.actions("attach")).toEqual([
+      { action: "attach", run_id: "run-1", offset: 0, epoch: 1 },
+    ]);
+    await clock.pass(5_000);
+    expect(socket.actions("attach")).toHaveLength(2);
+    socket.hears({ ...frames.delta(1, 0, "abcd") });
+    expect(textOf("run-1")).toBe("abcd");
+  });
+
+  it("asks after a run that has fallen silent, less and less often", async () => {
+    const { clock, open } = stage();
+    const socket = await open();
+    socket.hears({ ...frames.started(1, 0) });
+    for (let second = 0; second < 300; second += 1) {
+      await clock.pass(1_000);
+      socket.hears({ type: "pong" });
+    }
+    const asked = socket.actions("attach").length;
+    expect(asked).toBeGreaterThanOrEqual(4);
+    expect(asked).toBeLessThanOrEqual(8);
+  });
+
+  it("lets a finished run be", async () => {
+    const { client, clock, open, socket } = stage();
+    const first = await open();
+    first.hears({ ...frames.delta(1, 0, "a") });
+    first.hears({ ...frames.completed(1, 1) });
+    first.events.onClose();
+    client.wake();
+    await clock.pass(0);
+    socket().events.onOpen();
+    await clock.pass(120_000);
+    expect(socket().said).toEqual([]);
+  });
+
+  it("tells when there is no such run", async () => {
+    const { client, clock, events, open } = stage();
+    const socket = await open();
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-1" });
+    socket.hears({ type: "error", code: "run_not_found", message: "None.", ref: "run-1" });
+    expect(events.at(-1)).toMatchObject({ kind: "run_lost", runId: "run-1" });
+    await clock.pass(120_000);
+    expect(socket.actions("attach")).toHaveLength(1);
+  });
+});
+
+describe("cancelling", () => {
+  it("repeats a cancel until the run is over, and tells the true outcome", async () => {
+    const { client, clock, events, open, socket } = stage();
+    const first = await open();
+    first.hears({ ...frames.started(1, 0) });
+    client.cancel("run-1");
+    client.cancel("run-1");
+    expect(first.actions("cancel")).toEqual([{ action: "cancel", run_id: "run-1" }]);
+    expect(events.at(-1)).toMatchObject({ kind: "run", stopping: true });
+    first.events.onClose();
+    client.wake();
+    await clock.pass(0);
+    socket().events.onOpen();
+    expect(socket().actions("cancel")).toHaveLength(1);
+    await clock.pass(10_000);
+    expect(socket().actions("cancel")).toHaveLength(2);
+    socket().hears({ ...frames.completed(1, 0) });
+    expect(events.at(-1)).toMatchObject({ run: { status: "completed" }, stopping: true });
+    await clock.pass(60_000);
+    expect(socket().actions("cancel")).toHaveLength(2);
+  });
+});
+
+it("forgets everything when stopped", async () => {
+  const { client, clock, open, sockets } = stage();
+  const socket = await open();
+  client.send("chat-1", "Hello");
+  client.stop();
+  await clock.pass(600_000);
+  expect(socket.isClosed).toBe(true);
+  expect(sockets).toHaveLength(1);
+});
