@@ -30,7 +30,7 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
     engine = TritonEngine(settings.triton_url, settings.model_name)
     parts = WorkerParts(
         stores=dynamo_stores(open_tables(settings.tables, CALLS)),
-        lanes=SqsLanes(client, settings.lane_base_url),
+        lanes=SqsLanes(client, settings.lane_base_url, settings.dead_letter_url),
         inboxes=SqsInboxes(client, settings.inbox_base_url),
         posts=ApiGatewayPosts(callback_client(settings.callback_url, CALLS)),
         engine=engine,

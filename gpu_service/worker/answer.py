@@ -23,7 +23,7 @@ from chatcore.domain.errors import (
     Retryable,
 )
 from chatcore.domain.lanes import Lane
-from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason
+from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Run
 from chatcore.domain.tiers import LIMITS
 from chatcore.ports import Engine, Held, Lanes, Over, Received, Stores
 from chatcore.protocol.queue import Job
@@ -104,7 +104,7 @@ class Maker:
                 live_keeper = asyncio.create_task(self._keep(lane, received.handle, live))
                 timings = _Timings(job.enqueued_ms, live.run.created_ms, received_ms, self.now_ms())
                 try:
-                    await self._answer(lane, received.handle, live, history, slot, timings)
+                    await self._answer(lane, received, live, history, slot, timings)
                 finally:
                     live_keeper.cancel()
                     if live.ended is None:
@@ -145,12 +145,13 @@ class Maker:
     async def _answer(
         self,
         lane: Lane,
-        handle: str,
+        received: Received[Job],
         live: LiveRun,
         history: "asyncio.Task[Sequence[Message]]",
         slot: "_Once",
         timings: "_Timings",
     ) -> None:
+        job, handle = received.item, received.handle
         run = live.run
         fault: Exception | None = None
         reason: list[str] = []
@@ -177,7 +178,10 @@ class Maker:
         ):
             await self._hand_back(lane, handle, live, fault)
             return
-        await self._settle(lane, handle, live, _ending(live, fault, reason, self.now_ms()))
+        ending = _ending(live, fault, reason, self.now_ms())
+        await self._settle(lane, handle, live, ending)
+        if ending.event is Event.FAIL and live.ended is not None:
+            await self._bury(job, live.ended, fault)
 
     async def _generate(
         self,
@@ -293,6 +297,18 @@ class Maker:
             },
         )
         await self.calls(self.lanes.acknowledge, lane, handle)
+
+    async def _bury(self, job: Job, run: Run, fault: Exception | None) -> None:
+        """After the end is committed: the user has his answer, this is for whoever looks into it."""
+        why = {
+            "reason": str(run.failure),
+            "fault": repr(fault)[:500] if fault else "",
+            "epoch": str(run.epoch),
+            "attempts": str(run.attempts),
+            "worker_id": self.worker_id,
+            "trace_id": run.trace_id,
+        }
+        await self.calls(self.lanes.bury, job, why)
 
     async def _hide(self, lane: Lane, handle: str, seconds: int) -> None:
         try:

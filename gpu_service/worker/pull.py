@@ -2,8 +2,11 @@
 
 Each lane has a task. One that last found its lane empty keeps a long poll standing as long as a slot
 is free, so that new work is met at once. One that last found work polls when it is its turn: there
-are as many turns as free slots. A standing poll may still bring a job when the last slot has just
-gone: it is given straight back to the lane, for whichever worker asks next.
+are as many turns as free slots. A lane with work answers within a round trip; one that does not is
+taken for empty at once, so that its turn goes to the next while its poll stands on.
+
+A standing poll may still bring a job when the last slot has just gone: it is given straight back to
+the lane, for whichever worker asks next.
 """
 
 import asyncio
@@ -22,6 +25,10 @@ POLL_S = 4
 from the others for a while. Four polls a minute more cost next to nothing beside a GPU."""
 
 TROUBLE_PAUSE_S = 1.0
+
+DOUBT_S = 0.05
+"""How long a lane with work may take to answer. Polls are long ones all the same: a short poll may come
+back empty from a lane that is not."""
 
 Start = Callable[[Lane, Received[Job], Callable[[], None]], Awaitable[None]]
 
@@ -64,6 +71,7 @@ class Puller:
                 await self._changed.wait()
             if self._stopping:
                 return
+            doubt = asyncio.get_running_loop().call_later(DOUBT_S, self._found_empty, lane)
             try:
                 received = await self._polls(self._lanes.receive, lane, POLL_S)
             except Retryable as error:
@@ -72,9 +80,10 @@ class Puller:
                 )
                 await asyncio.sleep(TROUBLE_PAUSE_S)
                 continue
+            finally:
+                doubt.cancel()
             if received is None:
-                self._backlogged.discard(lane)
-                self._changed.set()
+                self._found_empty(lane)
                 continue
             self._backlogged.add(lane)
             await self._take(lane, received)
@@ -98,6 +107,10 @@ class Puller:
         answer = asyncio.ensure_future(self._start(lane, received, self._release))
         self.answers.add(answer)
         answer.add_done_callback(self.answers.discard)
+
+    def _found_empty(self, lane: Lane) -> None:
+        self._backlogged.discard(lane)
+        self._changed.set()
 
     def _release(self) -> None:
         self._free += 1

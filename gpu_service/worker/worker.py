@@ -25,6 +25,8 @@ TROUBLE_PAUSE_S = 1.0
 FAREWELL_S = 5.0
 """How long the last frames may take when the worker leaves."""
 
+EARLY_CANCELS = 1_000
+
 BOUNCE_PAUSE_S = 0.1
 """Before an attach to a run that this worker has just claimed, but not yet begun, is looked at."""
 
@@ -142,7 +144,10 @@ class Worker:
         )
         if isinstance(control, Cancel):
             if live is None:
-                # Claimed a moment ago, not begun yet: it will find this. Or over: then nobody looks.
+                # Claimed a moment ago, not begun yet: it will find this. Or over: then nobody looks,
+                # and it is forgotten with the others; the note on the run still tells the keeper.
+                if len(self._early_cancels) >= EARLY_CANCELS:
+                    self._early_cancels.clear()
                 self._early_cancels.add(control.run_id)
             else:
                 live.break_off(Stop.CANCEL)

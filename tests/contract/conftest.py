@@ -114,7 +114,8 @@ def lanes(side: str, clock: TestClock) -> Lanes:
     prefix = f"q{uuid.uuid4().hex[:12]}-lane"
     for lane in LANES:
         url = client.create_queue(QueueName=f"{prefix}-{lane}")["QueueUrl"]
-    return SqsLanes(client, url.removesuffix(f"-{LANES[-1]}"))
+    dead_letters = client.create_queue(QueueName=f"{prefix}-dead-letters")["QueueUrl"]
+    return SqsLanes(client, url.removesuffix(f"-{LANES[-1]}"), dead_letters)
 
 
 @pytest.fixture

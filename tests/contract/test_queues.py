@@ -1,9 +1,11 @@
 """What lanes and inboxes promise, whichever side they are on."""
 
+from chatcore.adapters.memory.queues import MemoryLanes
+from chatcore.adapters.sqs import SqsLanes
 from chatcore.domain.lanes import Lane
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Inboxes, Lanes
-from chatcore.protocol.queue import Attach, Cancel, Control, Job
+from chatcore.protocol.queue import Attach, Cancel, Control, Job, decode_job
 
 LANE = Lane(Tier.FREE)
 
@@ -52,6 +54,27 @@ class TestLanes:
 
     def test_an_empty_lane_gives_nothing(self, lanes: Lanes) -> None:
         assert lanes.receive(LANE, 0) is None
+
+    def test_a_buried_job_is_found_with_what_is_known_of_it(self, lanes: Lanes) -> None:
+        lanes.bury(job_of(), {"reason": "engine_error", "fault": "", "attempts": "4"})
+        assert buried(lanes) == [(job_of(), {"reason": "engine_error", "attempts": "4"})]
+
+
+def buried(lanes: Lanes) -> list[tuple[Job, dict[str, str]]]:
+    """What an operator finds, whichever side it is on."""
+    if isinstance(lanes, MemoryLanes):
+        return [(job, {k: v for k, v in why.items() if v}) for job, why in lanes.buried]
+    assert isinstance(lanes, SqsLanes)
+    answer = lanes.client.receive_message(
+        QueueUrl=lanes.dead_letter_url, MessageAttributeNames=["All"], WaitTimeSeconds=1
+    )
+    return [
+        (
+            decode_job(message["Body"]),
+            {k: v["StringValue"] for k, v in message["MessageAttributes"].items()},
+        )
+        for message in answer["Messages"]
+    ]
 
 
 class TestInboxes:

@@ -4,7 +4,7 @@ All calls are synchronous: Lambdas use them as they are, the worker runs them on
 contract suite in tests/contract holds both sides to the same words.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
@@ -166,6 +166,9 @@ class Lanes(Protocol):
 
     def hide(self, lane: Lane, handle: str, seconds: int) -> None:
         """Keep the delivery to ourselves so much longer; 0 gives it to whoever asks next."""
+
+    def bury(self, job: Job, why: Mapping[str, str]) -> None:
+        """Put a job that will not be tried again where an operator finds it, with what is known."""
 
 
 class Inboxes(Protocol):

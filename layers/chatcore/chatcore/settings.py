@@ -111,6 +111,7 @@ class WorkerSettings:
     tables: TableNames
     lane_base_url: str
     inbox_base_url: str
+    dead_letter_url: str
     callback_url: str
     triton_url: str
     model_name: str
@@ -128,6 +129,7 @@ class WorkerSettings:
             tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
+            dead_letter_url=source.text("DEAD_LETTER_URL"),
             callback_url=source.text("CALLBACK_URL"),
             triton_url=source.text("TRITON_URL"),
             model_name=source.text("MODEL_NAME"),

@@ -1,12 +1,12 @@
 """Owns posting to WebSocket connections through API Gateway's management API."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chatcore.adapters.aws import session
 from chatcore.ports import Posted
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ def callback_client(
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=max_connections,
     )
-    return boto3.client("apigatewaymanagementapi", endpoint_url=callback_url, config=config)
+    client = session().create_client(
+        "apigatewaymanagementapi", endpoint_url=callback_url, config=config
+    )
+    return cast("ApiGatewayManagementApiClient", client)
 
 
 @dataclass(frozen=True, slots=True)

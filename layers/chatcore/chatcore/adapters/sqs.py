@@ -1,13 +1,13 @@
 """Owns lanes and inboxes on SQS. Knows queue URLs; nothing outside does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chatcore.adapters.aws import session
 from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.lanes import Lane
 from chatcore.ports import Received
@@ -37,15 +37,17 @@ def sqs_client(max_connections: int = 10) -> "SQSClient":
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=max_connections,
     )
-    return boto3.client("sqs", config=config)
+    return cast("SQSClient", session().create_client("sqs", config=config))
 
 
 @dataclass(frozen=True, slots=True)
 class SqsLanes:
-    """base_url: what all lanes' URLs begin with; `-{tier}-{index}` follows."""
+    """base_url: what all lanes' URLs begin with; `-{tier}-{index}` follows. dead_letter_url: where
+    `bury` puts jobs; only workers have it."""
 
     client: "SQSClient"
     base_url: str
+    dead_letter_url: str = ""
 
     def send(self, lane: Lane, job: Job) -> None:
         try:
@@ -91,6 +93,20 @@ class SqsLanes:
             if _code(error) not in _HANDLE_OVER:
                 raise _unavailable(error) from error
         except BotoCoreError as error:
+            raise _unavailable(error) from error
+
+    def bury(self, job: Job, why: Mapping[str, str]) -> None:
+        try:
+            self.client.send_message(
+                QueueUrl=self.dead_letter_url,
+                MessageBody=encode(job),
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value}
+                    for name, value in why.items()
+                    if value
+                },
+            )
+        except (ClientError, BotoCoreError) as error:
             raise _unavailable(error) from error
 
     def _url(self, lane: Lane) -> str:

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chatcore.adapters.aws import session
 from chatcore.domain.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def states_client() -> "SFNClient":
     config = Config(
         connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
     )
-    return boto3.client("stepfunctions", config=config)
+    return cast("SFNClient", session().create_client("stepfunctions", config=config))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
+from botocore.session import Session
 from pynamodb.connection import Connection
 from pynamodb.models import Model
 
+from chatcore.adapters.aws import session
 from chatcore.adapters.dynamo.items import (
     ChatItem,
     CheckpointItem,
@@ -46,17 +48,28 @@ class Tables:
     ticket: type[TicketItem]
 
 
+class _Connection(Connection):
+    """pynamodb's, over this process's session and not over one more for each thread."""
+
+    @property
+    def session(self) -> Session:
+        return session()
+
+
 def open_tables(names: TableNames, max_connections: int = 10) -> Tables:
     """A table without a name is one that this process may not touch: using it fails.
 
-    Region, credentials and endpoint come from the environment, as boto3 finds them.
+    The client is made here: pynamodb would make it at the first request, in a Lambda outside of its
+    initialisation.
     """
-    connection = Connection(
+    connection = _Connection(
         connect_timeout_seconds=CONNECT_TIMEOUT_S,
         read_timeout_seconds=READ_TIMEOUT_S,
         max_retry_attempts=RETRIES,
         max_pool_connections=max_connections,
     )
+    # A property that makes it.
+    _ = connection.client
     return Tables(
         connection=connection,
         chat=_bound(ChatItem, names.chats, connection),

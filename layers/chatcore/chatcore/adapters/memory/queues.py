@@ -6,7 +6,7 @@ never waits, whatever wait_s says: the simulation's clock decides when to look a
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chatcore.domain.lanes import Lane
@@ -29,6 +29,7 @@ class MemoryLanes:
 
     now_ms: Callable[[], int]
     lock: threading.RLock = field(default_factory=threading.RLock)
+    buried: list[tuple[Job, Mapping[str, str]]] = field(default_factory=list)
     _entries: dict[Lane, list[_Entry]] = field(default_factory=dict)
     _handles: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -55,6 +56,10 @@ class MemoryLanes:
             for entry in self._entries.get(lane, []):
                 if entry.handle == handle:
                     entry.visible_ms = self.now_ms() + seconds * 1000
+
+    def bury(self, job: Job, why: Mapping[str, str]) -> None:
+        with self.lock:
+            self.buried.append((job, why))
 
     def depth(self, lane: Lane) -> int:
         """Jobs in the lane, hidden ones too: for tests and invariants."""
