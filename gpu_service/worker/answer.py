@@ -132,7 +132,6 @@ class Maker:
         run = mine.run
         base = len(mine.text)
         live = LiveRun(run, mine.text, base, self.now_ms, shown=base, durable=base)
-        live.changed = lambda: self.broadcast.wake(live)
         self.live[run.run_id] = live
         for connection_id in run.viewers:
             notices: list[FrameEvent] = [started_for(run, live.base)]

@@ -66,15 +66,10 @@ class Broadcast:
         """Send the run's text to the connection from offset on, the notices before it."""
         connection = self._connections.setdefault(connection_id, _Connection(connection_id))
         connection.cursors[live.run.run_id] = _Cursor(live, offset, notices)
+        live.join(connection_id, connection.wake.set)
         connection.wake.set()
         if connection.task is None:
             connection.task = asyncio.create_task(self._pump(connection))
-
-    def wake(self, live: LiveRun) -> None:
-        """The run's text or state has changed."""
-        for connection in self._connections.values():
-            if live.run.run_id in connection.cursors:
-                connection.wake.set()
 
     async def drained(self, timeout_s: float) -> None:
         """Wait until every viewer has all there is to say, but not for longer than the time-out."""
@@ -93,7 +88,8 @@ class Broadcast:
                 connection.wake.clear()
                 frame = self._next(connection)
                 if not isinstance(frame, _Frame):
-                    await _wait(connection.wake, frame)
+                    if connection.cursors:
+                        await _wait(connection.wake, frame)
                     continue
                 posted = await self._post(connection, frame)
                 if posted is Posted.SENT:
@@ -106,6 +102,8 @@ class Broadcast:
                     await asyncio.sleep(RETRY_PAUSES_S[failures])
                     failures += 1
         finally:
+            for cursor in connection.cursors.values():
+                cursor.live.leave(connection.connection_id)
             self._connections.pop(connection.connection_id, None)
 
     def _next(self, connection: _Connection) -> "_Frame | float | None":
@@ -116,6 +114,7 @@ class Broadcast:
             live = cursor.live
             if live.silenced or cursor.said_end:
                 del connection.cursors[run_id]
+                live.leave(connection.connection_id)
                 continue
             if not live.may_speak():
                 # The lease is about to end: either it is renewed, or the run is lost.

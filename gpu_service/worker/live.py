@@ -22,9 +22,10 @@ class Stop(StrEnum):
 
 @dataclass(slots=True)
 class LiveRun:
-    """text: all of the answer so far, former epochs' part included; base: their
-    part's length; shown: the greatest offset that
-    was put into a frame; durable: the length that checkpoints hold; usage: of this epoch."""
+    """text: all of the answer so far, former epochs' part included; base: their part's length; shown:
+    the greatest offset that was put into a frame; durable: the length that checkpoints hold; usage: of
+    this epoch; alone_since_ms: when the last of its viewers left, None while there are some, or where
+    there never were."""
 
     run: Run
     text: str
@@ -35,9 +36,23 @@ class LiveRun:
     durable: int = 0
     ended: Run | None = None
     stop: Stop | None = None
-    changed: Callable[[], None] = lambda: None
+    alone_since_ms: int | None = None
     generation: "asyncio.Task[None] | None" = None
     frozen: bool = False
+    _wake: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def join(self, connection_id: str, wake: Callable[[], None]) -> None:
+        """A viewer, to be woken whenever there is something new to tell."""
+        self._wake[connection_id] = wake
+        self.alone_since_ms = None
+
+    def leave(self, connection_id: str) -> None:
+        if self._wake.pop(connection_id, None) is not None and not self._wake:
+            self.alone_since_ms = self.now_ms()
+
+    def changed(self) -> None:
+        for wake in self._wake.values():
+            wake()
 
     def append(self, text: str) -> None:
         if not self.frozen:
