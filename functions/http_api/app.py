@@ -22,7 +22,7 @@ from chatcore.adapters.stepfunctions import StatesPurges, states_client
 from chatcore.adapters.trace import current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
-from chatcore.domain.identity import User
+from chatcore.domain.identity import User, may_be_id
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import TERMINAL
 from chatcore.domain.tiers import LIMITS, tier_of
@@ -187,7 +187,21 @@ def _trace_id(request: Request) -> str:
     return trace_id
 
 
+def _chat_id(chat_id: str) -> str:
+    if not may_be_id(chat_id):
+        raise Refused(Refusal(Code.CHAT_NOT_FOUND, "There is no such chat."))
+    return chat_id
+
+
+def _run_id(run_id: str) -> str:
+    if not may_be_id(run_id):
+        raise Refused(Refusal(Code.RUN_NOT_FOUND, "There is no such run."))
+    return run_id
+
+
 Verified = Annotated[User, Depends(_user)]
+ChatId = Annotated[str, Depends(_chat_id)]
+RunId = Annotated[str, Depends(_run_id)]
 TraceId = Annotated[str, Depends(_trace_id)]
 Limit = Annotated[int, Query(ge=1, le=100, description="The most entries of a page.")]
 Cursor = Annotated[
@@ -224,25 +238,25 @@ def list_chats(user: Verified, limit: Limit = 30, cursor: Cursor = None) -> http
 
 
 @app.get("/chats/{chat_id}")
-def read_chat(user: Verified, chat_id: str) -> http.ChatBody:
+def read_chat(user: Verified, chat_id: ChatId) -> http.ChatBody:
     found = _granted(chats.open_chat(stores, user, chat_id))
     return http.ChatBody.of(found.chat, found.active_run)
 
 
 @app.patch("/chats/{chat_id}")
-def rename_chat(user: Verified, chat_id: str, body: http.ChatChanges) -> http.ChatBody:
+def rename_chat(user: Verified, chat_id: ChatId, body: http.ChatChanges) -> http.ChatBody:
     return http.ChatBody.of(_granted(chats.rename_chat(stores, user, chat_id, body.title)))
 
 
 @app.delete("/chats/{chat_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete_chat(user: Verified, chat_id: str) -> None:
+def delete_chat(user: Verified, chat_id: ChatId) -> None:
     """Hidden at once; its run is stopped, and all of it is removed soon after."""
     _granted(chats.delete_chat(stores, inboxes, purges, user, chat_id, now_ms()))
 
 
 @app.get("/chats/{chat_id}/messages")
 def list_messages(
-    user: Verified, chat_id: str, limit: Limit = 50, cursor: Cursor = None
+    user: Verified, chat_id: ChatId, limit: Limit = 50, cursor: Cursor = None
 ) -> http.MessageList:
     """The newest page first; within a page, in reading order."""
     before = _place(cursor)
@@ -261,7 +275,7 @@ def list_messages(
     responses={200: {"model": http.RunBody, "description": "A repeat: the run as it stands"}},
 )
 def send_message(
-    user: Verified, trace_id: TraceId, chat_id: str, body: http.NewMessage, response: Response
+    user: Verified, trace_id: TraceId, chat_id: ChatId, body: http.NewMessage, response: Response
 ) -> http.RunBody:
     """202 for a new run, 200 for a repeat of a send that is known already."""
     send = Send(
@@ -278,7 +292,7 @@ def send_message(
 
 
 @app.get("/runs/{run_id}")
-def read_run(user: Verified, run_id: str) -> http.RunBody:
+def read_run(user: Verified, run_id: RunId) -> http.RunBody:
     return http.RunBody.of(_granted(get_run(stores, user, run_id)))
 
 
@@ -286,7 +300,7 @@ def read_run(user: Verified, run_id: str) -> http.RunBody:
     "/runs/{run_id}/cancel",
     responses={202: {"model": http.RunBody, "description": "Running still; its worker stops it"}},
 )
-def cancel_run(user: Verified, run_id: str, response: Response) -> http.RunBody:
+def cancel_run(user: Verified, run_id: RunId, response: Response) -> http.RunBody:
     """200 with the terminal state, or 202 while its worker is still stopping it."""
     run = _granted(cancel(stores, inboxes, user, run_id, now_ms()))
     if run.status not in TERMINAL:

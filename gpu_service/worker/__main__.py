@@ -45,6 +45,7 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
         drain_s=settings.drain_s,
         first_token_timeout_s=settings.first_token_timeout_s,
         next_token_timeout_s=settings.next_token_timeout_s,
+        abandon_grace_s=settings.abandon_grace_s,
     )
     worker = Worker(settings.worker_id, parts, limits)
     loop = asyncio.get_running_loop()

@@ -8,8 +8,8 @@ the run is over.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools import Logger
 
@@ -24,7 +24,7 @@ from chatcore.domain.errors import (
 )
 from chatcore.domain.lanes import Lane
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Run
-from chatcore.domain.tiers import LIMITS
+from chatcore.domain.tiers import LIMITS, Tier
 from chatcore.ports import Engine, Held, Lanes, Over, Received, Stores
 from chatcore.protocol.queue import Job
 from chatcore.protocol.websocket import Event as FrameEvent
@@ -61,6 +61,7 @@ class Maker:
     next_token_timeout_s: float
     live: dict[str, LiveRun]
     early_cancels: set[str]
+    abandon_grace_s: Mapping[Tier, float] = field(default_factory=dict)
 
     async def make(
         self, lane: Lane, received: Received[Job], release_slot: Callable[[], None]
@@ -102,7 +103,9 @@ class Maker:
             if isinstance(outcome, Mine):
                 live = self._begin(outcome)
                 live_keeper = asyncio.create_task(self._keep(lane, received.handle, live))
-                timings = _Timings(job.enqueued_ms, live.run.created_ms, received_ms, self.now_ms())
+                timings = _Timings(
+                    received.sent_ms, live.run.created_ms, received_ms, self.now_ms()
+                )
                 try:
                     await self._answer(lane, received, live, history, slot, timings)
                 finally:
@@ -229,11 +232,19 @@ class Maker:
             try:
                 if not live.frozen:
                     await self._checkpoint(live)
+                self._look_whether_abandoned(live)
                 if self.now_ms() - renewed_ms >= lease.RENEW_EVERY_MS:
                     await self._renew(lane, handle, live)
                     renewed_ms = self.now_ms()
             except Retryable as error:
                 self.logger.warning("lease.trouble", extra={"reason": repr(error)})
+
+    def _look_whether_abandoned(self, live: LiveRun) -> None:
+        grace_s = self.abandon_grace_s.get(live.run.tier)
+        if grace_s is None or live.alone_since_ms is None:
+            return
+        if self.now_ms() - live.alone_since_ms > grace_s * 1000:
+            live.break_off(Stop.ABANDON)
 
     async def _renew(self, lane: Lane, handle: str, live: LiveRun) -> None:
         run = live.run
@@ -363,7 +374,7 @@ class _Once:
 def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_ms: int) -> Ending:
     """How a run that will not go on ends; its text is what the viewers have been shown, or all."""
     completed = live.stop is None and fault is None and bool(reasons)
-    if not completed:
+    if not completed and live.stop is not Stop.ABANDON:
         live.cut_to_shown()
     live.frozen = True
     ending = Ending(
@@ -378,6 +389,8 @@ def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_
         return ending
     if live.stop is Stop.CANCEL:
         return replace(ending, event=Event.CANCEL, finish_reason=FinishReason.CANCELLED)
+    if live.stop is Stop.ABANDON:
+        return replace(ending, event=Event.CANCEL, finish_reason=FinishReason.ABANDONED)
     return replace(
         ending,
         event=Event.FAIL,

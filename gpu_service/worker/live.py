@@ -16,6 +16,8 @@ class Stop(StrEnum):
     CANCEL = "cancel"
     LOST = "lost"
     """The lease is somebody else's: say nothing more."""
+    ABANDON = "abandon"
+    """Its last viewer has left, and the tier's grace is over."""
     DRAIN = "drain"
     """The worker is leaving: hand the run back."""
 

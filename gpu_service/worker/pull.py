@@ -20,9 +20,9 @@ from chatcore.ports import Lanes, Received
 from chatcore.protocol.queue import Job
 from gpu_service.worker.threads import Calls
 
-POLL_S = 4
+POLL_S = 2
 """A worker that is told to stop has to wait for its standing polls, or their jobs would be hidden
-from the others for a while. Four polls a minute more cost next to nothing beside a GPU."""
+from the others for a while. Shorter polls cost SQS requests, which cost nothing beside a GPU."""
 
 TROUBLE_PAUSE_S = 1.0
 

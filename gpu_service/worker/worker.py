@@ -1,7 +1,7 @@
 """Owns a worker's life: open the inbox, pull, listen, watch the engine, and leave in good order."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aws_lambda_powertools import Logger
@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 from chatcore.domain.context import CountTokens
 from chatcore.domain.errors import Retryable
 from chatcore.domain.stream import Place, resume_at
+from chatcore.domain.tiers import Tier
 from chatcore.ports import Engine, Inboxes, Lanes, Posted, Posts, Stores
 from chatcore.protocol.queue import Attach, Cancel, Control
 from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
@@ -19,13 +20,15 @@ from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.threads import Calls
 
-INBOX_POLL_S = 4
+INBOX_POLL_S = 2
 ENGINE_LOOK_S = 2.0
 TROUBLE_PAUSE_S = 1.0
 FAREWELL_S = 5.0
 """How long the last frames may take when the worker leaves."""
 
 EARLY_CANCELS = 1_000
+
+DRAIN_LOOK_S = 0.2
 
 BOUNCE_PAUSE_S = 0.1
 """Before an attach to a run that this worker has just claimed, but not yet begun, is looked at."""
@@ -53,6 +56,7 @@ class WorkerLimits:
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
+    abandon_grace_s: Mapping[Tier, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class Worker:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _live: dict[str, LiveRun] = field(default_factory=dict)
     _early_cancels: set[str] = field(default_factory=set)
+    _elsewhere: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def run(self) -> None:
         """Until `stopping` is set and the runs in the making are over or handed back."""
@@ -84,6 +89,7 @@ class Worker:
             next_token_timeout_s=self.limits.next_token_timeout_s,
             live=self._live,
             early_cancels=self._early_cancels,
+            abandon_grace_s=self.limits.abandon_grace_s,
         )
         puller = Puller(parts.lanes, self.limits.slots, parts.polls, maker.make, parts.logger)
         await self._watch_engine_once(puller)
@@ -99,9 +105,10 @@ class Worker:
         await self._drain(puller)
         await pulling
         await broadcast.drained(FAREWELL_S)
-        watching.cancel()
-        listening.cancel()
-        await asyncio.gather(watching, listening, return_exceptions=True)
+        leaving = (watching, listening, *self._elsewhere)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
         await parts.calls(parts.inboxes.close, self.worker_id)
         parts.logger.info("worker.gone")
 
@@ -109,10 +116,11 @@ class Worker:
         """Let answers finish; hand back those that do not make it in time."""
         if puller.answers:
             await asyncio.wait(puller.answers, timeout=self.limits.drain_s)
-        for live in list(self._live.values()):
-            live.break_off(Stop.DRAIN)
-        if puller.answers:
-            await asyncio.wait(puller.answers)
+        while puller.answers:
+            # Again and again: a run whose claim was on its way has only now begun.
+            for live in list(self._live.values()):
+                live.break_off(Stop.DRAIN)
+            await asyncio.wait(puller.answers, timeout=DRAIN_LOOK_S)
 
     async def _watch_engine(self, puller: Puller) -> None:
         while True:
@@ -134,9 +142,9 @@ class Worker:
                 await asyncio.sleep(TROUBLE_PAUSE_S)
                 continue
             for control in controls:
-                await self._handle(control, broadcast)
+                self._handle(control, broadcast)
 
-    async def _handle(self, control: Control, broadcast: Broadcast) -> None:
+    def _handle(self, control: Control, broadcast: Broadcast) -> None:
         live = self._live.get(control.run_id)
         self.parts.logger.info(
             "inbox.control",
@@ -152,7 +160,10 @@ class Worker:
             else:
                 live.break_off(Stop.CANCEL)
         elif live is None:
-            await self._attach_elsewhere(control)
+            # Beside the listening: the next control, a cancel perhaps, does not wait for it.
+            task = asyncio.create_task(self._attach_elsewhere(control))
+            self._elsewhere.add(task)
+            task.add_done_callback(self._elsewhere.discard)
         else:
             attach_here(live, control, broadcast)
 

@@ -17,7 +17,6 @@ def job_of(run_id: str = "r_1") -> Job:
         user_id="user-alice",
         tier=Tier.FREE,
         message_seq=7,
-        enqueued_ms=1_800_000_000_000,
         trace_id="Root=1-ü\x00",
     )
 

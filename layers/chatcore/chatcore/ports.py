@@ -149,10 +149,11 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[T]):
-    """One delivery. handle: what acknowledges this very delivery."""
+    """One delivery. handle: what acknowledges this very delivery; sent_ms: when the queue took it."""
 
     item: T
     handle: str
+    sent_ms: int
 
 
 class Lanes(Protocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chatcore.adapters.dynamo.tables import TableNames
 from chatcore.domain.errors import Misconfigured
+from chatcore.domain.tiers import Tier
 
 _TABLES = ("chats", "messages", "runs", "checkpoints", "ledgers", "tickets")
 
@@ -38,6 +39,17 @@ class _Environment:
         if number != int(number):
             raise Misconfigured(f"{name} must be a whole number, not {number}")
         return int(number)
+
+    def by_tier(self, name: str) -> Mapping[Tier, float]:
+        """Such as `free=120,plus=600`; a tier may be left out, and all of them."""
+        found = {}
+        for part in filter(None, self.values.get(name, "").split(",")):
+            tier, _, number = part.partition("=")
+            try:
+                found[Tier(tier.strip())] = float(number)
+            except ValueError:
+                raise Misconfigured(f"{name} is not like free=120,plus=600: {part!r}") from None
+        return found
 
     def tables(self, *names: str) -> TableNames:
         return TableNames(**{name: self.text(f"{name.upper()}_TABLE") for name in names})
@@ -104,9 +116,10 @@ class PurgeChatSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """slots: sequences that the engine decodes at once; drain_s: how long a run may go on after the
-    worker was told to stop; first_token_timeout_s, next_token_timeout_s: how long an engine may be
-    silent before the run is handed back."""
+    """slots: sequences that the engine decodes at once; abandon_grace_s: by tier, how long an answer
+    goes on when its last viewer has left; a tier that is not in it goes on to the end; drain_s: how
+    long a run may go on after the worker was told to stop; first_token_timeout_s,
+    next_token_timeout_s: how long an engine may be silent before the run is handed back."""
 
     tables: TableNames
     lane_base_url: str
@@ -118,6 +131,7 @@ class WorkerSettings:
     vocabulary_path: Path
     worker_id: str
     slots: int
+    abandon_grace_s: Mapping[Tier, float]
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
@@ -136,6 +150,7 @@ class WorkerSettings:
             vocabulary_path=Path(source.text("VOCABULARY_PATH")),
             worker_id=environment.get("WORKER_ID") or _fresh_worker_id(),
             slots=source.whole("SLOTS", 8),
+            abandon_grace_s=source.by_tier("ABANDON_GRACE_S"),
             drain_s=source.number("DRAIN_S", 90),
             first_token_timeout_s=source.number("FIRST_TOKEN_TIMEOUT_S", 60),
             next_token_timeout_s=source.number("NEXT_TOKEN_TIMEOUT_S", 15),

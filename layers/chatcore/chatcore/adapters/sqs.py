@@ -63,13 +63,20 @@ class SqsLanes:
     def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
         try:
             answer = self.client.receive_message(
-                QueueUrl=self._url(lane), MaxNumberOfMessages=1, WaitTimeSeconds=wait_s
+                QueueUrl=self._url(lane),
+                MaxNumberOfMessages=1,
+                WaitTimeSeconds=wait_s,
+                MessageSystemAttributeNames=["SentTimestamp"],
             )
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(error) from error
         for message in answer.get("Messages", []):
             try:
-                return Received(decode_job(message["Body"]), message["ReceiptHandle"])
+                return Received(
+                    decode_job(message["Body"]),
+                    message["ReceiptHandle"],
+                    int(message["Attributes"]["SentTimestamp"]),
+                )
             except BadBody:
                 # Not ours: left hidden, so that the redrive policy takes it to the DLQ to be seen.
                 continue

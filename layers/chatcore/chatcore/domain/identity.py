@@ -13,6 +13,7 @@ from chatcore.domain.tiers import Tier
 
 MESSAGE_ID_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
 ID_PATTERN = r"^[a-z]_[a-z2-7]{26}$"
+MAX_ID_CHARS = 64
 _MESSAGE_ID = re.compile(MESSAGE_ID_PATTERN)
 
 
@@ -25,7 +26,14 @@ class User:
 
 
 def is_message_id(value: str) -> bool:
-    return _MESSAGE_ID.match(value) is not None and value.isascii()
+    # fullmatch: `$` alone would let a line end pass.
+    return _MESSAGE_ID.fullmatch(value) is not None
+
+
+def may_be_id(value: str) -> bool:
+    """Whether anything could have this id. What could not is not looked up: of some such values
+    (empty, long, half a surrogate pair) a database or an encoder makes a fault."""
+    return 0 < len(value) <= MAX_ID_CHARS and value.isascii()
 
 
 def run_id_for(user_id: str, message_id: str) -> str:

@@ -70,6 +70,8 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+    """Cancelled by us: nobody was looking any more, for longer than the tier's grace."""
     FAILED = "failed"
 
 

@@ -25,7 +25,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False
     user_id: str
     tier: Tier
     message_seq: int
-    enqueued_ms: int
     trace_id: str = ""
     v: Literal[1] = 1
 
@@ -46,14 +45,13 @@ class Attach(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="a
 Control = Cancel | Attach
 
 
-def job_for(run: Run, now_ms: int) -> Job:
+def job_for(run: Run) -> Job:
     return Job(
         run_id=run.run_id,
         chat_id=run.chat_id,
         user_id=run.user_id,
         tier=run.tier,
         message_seq=run.message_seq,
-        enqueued_ms=now_ms,
         trace_id=run.trace_id,
     )
 

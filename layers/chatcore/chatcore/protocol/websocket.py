@@ -9,7 +9,7 @@ import json
 import msgspec
 
 from chatcore.domain.errors import Code, Refusal
-from chatcore.domain.identity import MESSAGE_ID_PATTERN, is_message_id
+from chatcore.domain.identity import MESSAGE_ID_PATTERN, is_message_id, may_be_id
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.stream import MAX_FRAME_BYTES, Delta
@@ -175,6 +175,10 @@ def decode(frame: str) -> Action | Refusal:
 def _check(action: Action, ref: str | None) -> Action | Refusal:
     if isinstance(action, Send) and not is_message_id(action.message_id):
         return Refusal(Code.FIELD_INVALID, f"message_id does not match {MESSAGE_ID_PATTERN}.", ref)
+    if isinstance(action, Send) and action.chat_id is not None and not may_be_id(action.chat_id):
+        return Refusal(Code.CHAT_NOT_FOUND, "There is no such chat.", ref)
+    if isinstance(action, Cancel | Attach) and not may_be_id(action.run_id):
+        return Refusal(Code.RUN_NOT_FOUND, "There is no such run.", ref)
     if isinstance(action, Attach) and not 0 <= action.offset <= MAX_OFFSET:
         return Refusal(Code.FIELD_INVALID, f"offset is not within 0 and {MAX_OFFSET}.", ref)
     if isinstance(action, Attach) and action.epoch < 0:
@@ -186,7 +190,7 @@ def _ref_of(raw: dict[str, object]) -> str | None:
     """The id that the client will recognise its frame by, where it has a usable one."""
     for key in ("message_id", "run_id"):
         value = raw.get(key)
-        if isinstance(value, str) and len(value) <= 64 and value.isascii():
+        if isinstance(value, str) and may_be_id(value):
             return value
     return None
 

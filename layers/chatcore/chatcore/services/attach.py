@@ -59,7 +59,7 @@ def frames_for(
         run = noted or stores.runs.get(run.run_id) or run
     if run.status is Status.QUEUED:
         if now_ms - run.created_ms > PATIENCE_MS:
-            requeued(lanes, run, now_ms)
+            requeued(lanes, run)
         return [queued_for(run)]
     if run.status is Status.RUNNING:
         control = Attach(

@@ -51,8 +51,8 @@ def submit(stores: Stores, lanes: Lanes, send: Send, now_ms: int) -> Submitted |
         if isinstance(decision, Refusal):
             return decision
         if isinstance(decision, Repeat):
-            return Submitted(requeued(lanes, decision.run, now_ms), repeat=True)
-        return Submitted(requeued(lanes, decision.run, now_ms), repeat=False)
+            return Submitted(requeued(lanes, decision.run), repeat=True)
+        return Submitted(requeued(lanes, decision.run), repeat=False)
     if unavailable is not None:
         raise unavailable
     return Refusal(
@@ -60,9 +60,9 @@ def submit(stores: Stores, lanes: Lanes, send: Send, now_ms: int) -> Submitted |
     )
 
 
-def requeued(lanes: Lanes, run: Run, now_ms: int) -> Run:
+def requeued(lanes: Lanes, run: Run) -> Run:
     """The run, put into its lane if nobody has claimed it. Twice there is harmless: one is claimed,
     the other acknowledged."""
     if run.status is Status.QUEUED:
-        lanes.send(Lane(run.tier), job_for(run, now_ms))
+        lanes.send(Lane(run.tier), job_for(run))
     return run

@@ -19,6 +19,7 @@ VISIBILITY_MS = 30_000
 @dataclass(slots=True)
 class _Entry:
     job: Job
+    sent_ms: int
     visible_ms: int
     handle: str = ""
 
@@ -35,7 +36,7 @@ class MemoryLanes:
 
     def send(self, lane: Lane, job: Job) -> None:
         with self.lock:
-            self._entries.setdefault(lane, []).append(_Entry(job, 0))
+            self._entries.setdefault(lane, []).append(_Entry(job, self.now_ms(), 0))
 
     def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
         with self.lock:
@@ -43,7 +44,7 @@ class MemoryLanes:
                 if entry.visible_ms <= self.now_ms():
                     entry.handle = str(next(self._handles))
                     entry.visible_ms = self.now_ms() + VISIBILITY_MS
-                    return Received(entry.job, entry.handle)
+                    return Received(entry.job, entry.handle, entry.sent_ms)
             return None
 
     def acknowledge(self, lane: Lane, handle: str) -> None:

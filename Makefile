@@ -1,0 +1,148 @@
+# Everything a newcomer does with this repository, by name. `make` alone prints the list.
+#
+# Environments, packages and builds are files with stamps: a target sets up what it needs and does
+# not redo what has not changed. Everything lands under .local/, web/node_modules and web/dist.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+WORKERS ?= 1
+PYTEST_ARGS ?=
+export SAM_CLI_TELEMETRY := 0
+export UV_PYTHON_DOWNLOADS := never
+
+VENVS := .local/venvs
+# Set for these commands only: a Lambda of the local cloud must find its code in its layers.
+PY := PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/python
+UV := $(VENVS)/boot/bin/uv
+# Wheels only; localstack-client is published as source alone, so what builds it is locked too.
+PACKAGE_FLAGS := --only-binary :all: --no-binary localstack-client
+LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes $(PACKAGE_FLAGS) \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+# What the Lambda runtime brings stays out of the dependencies layer.
+LAMBDA_PACKAGES := boto3 botocore jmespath python-dateutil s3transfer six urllib3
+
+VOCABULARY := gpu_service/vocabulary/node_modules/tiktoken/encoders/o200k_base.json
+WEB_PACKAGES := web/node_modules/.package-lock.json
+WEB_PAGE := web/dist/index.html
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*')
+SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
+	$(VENVS)/triton/.ready $(VOCABULARY) $(WEB_PAGE)
+
+# Cheap ones first; one pytest run, so that its closing line speaks for all of them.
+TESTS := $(wildcard $(addprefix tests/,unit contract template simulation integration e2e))
+TYPED := $(wildcard functions gpu_service local bench tests) layers/chatcore/chatcore
+
+.PHONY: help
+help:
+	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
+	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
+	@echo 'make check       lint, formatting, strict types, import rules, template checks'
+	@echo 'make setup       only what `make run` needs: environments, packages, web build'
+	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
+	@echo 'make bench-ttft  measure the time to first token'
+	@echo 'make bench-cost  measure the cost of long chats'
+	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
+
+.PHONY: run
+run: $(SETUP)
+	@$(PY) -m local run --workers $(WORKERS)
+
+.PHONY: setup
+setup: $(SETUP)
+
+.PHONY: test
+test: $(SETUP)
+	@echo '==> Unit tests of the web page'
+	@cd web && npm test --silent
+	@echo '==> Tests: $(TESTS)'
+	@$(PY) -m pytest $(TESTS) $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
+	@echo '==> Lint and formatting'
+	@$(VENVS)/dev/bin/ruff check .
+	@$(VENVS)/dev/bin/ruff format --check .
+	@echo '==> Strict types'
+	@$(PY) -m mypy $(TYPED)
+	@echo '==> Import rules'
+	@PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/lint-imports --no-cache
+	@echo '==> Template'
+	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
+	@echo '==> Types of the web page'
+	@cd web && npm run --silent typecheck
+
+.PHONY: bench-ttft bench-cost
+bench-ttft bench-cost: bench-%: $(SETUP)
+	@$(PY) -m bench.$*
+
+.PHONY: lock
+lock: $(VENVS)/boot/.ready
+	@for name in boot build dev ministack sam triton; do \
+		echo "==> Locking requirements/$$name.txt"; \
+		$(UV) pip compile $(LOCK_FLAGS) requirements/$$name.in \
+			--output-file requirements/$$name.txt > /dev/null || exit 1; \
+	done
+	@echo '==> Locking layers/dependencies/requirements.txt'
+	@$(UV) pip compile $(LOCK_FLAGS) $(addprefix --no-emit-package ,$(LAMBDA_PACKAGES)) \
+		layers/dependencies/requirements.in \
+		--output-file layers/dependencies/requirements.txt > /dev/null
+	@for folder in web gpu_service/vocabulary; do \
+		echo "==> Locking $$folder/package-lock.json"; \
+		(cd $$folder && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) \
+			|| exit 1; \
+	done
+
+.PHONY: clean
+clean:
+	rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis web/dist web/node_modules \
+		gpu_service/vocabulary/node_modules
+
+# The interpreter's path, rewritten only when it changes. It is the first thing every target
+# needs, so whatever this machine lacks is said before anything is installed.
+.local/python: FORCE
+	@for candidate in python3 python3.12 python3.11 "$(PYTHON)"; do \
+		if "$$candidate" -c '' 2> /dev/null; then \
+			exec "$$candidate" local/preflight.py $@ $(or $(MAKECMDGOALS),help); \
+		fi; \
+	done; \
+	echo 'chatcore: Python is missing: install Python 3.11 or 3.12' \
+		'(apt-get install python3 python3-venv)' >&2; \
+	exit 1
+
+.PHONY: FORCE
+FORCE:
+
+$(VENVS)/boot/.ready: requirements/boot.txt .local/python
+	@echo '==> Installer (uv) into $(@D)'
+	@rm -rf $(@D)
+	@"$$(cat .local/python)" -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: --requirement $<
+	@touch $@
+
+$(VENVS)/%/.ready: requirements/%.txt requirements/build.txt $(VENVS)/boot/.ready
+	@echo "==> Python packages: $* into $(@D)"
+	@test "$$(readlink -f $(@D)/bin/python)" = "$$(readlink -f "$$(cat .local/python)")" || \
+		$(UV) venv --quiet --clear --python "$$(cat .local/python)" $(@D)
+	@$(UV) pip sync --require-hashes $(PACKAGE_FLAGS) --build-constraints requirements/build.txt \
+		--require-build-hashes --preview-features build-dependency-hashes \
+		--python $(@D)/bin/python $<
+	@touch $@
+
+$(VOCABULARY): gpu_service/vocabulary/package-lock.json | .local/python
+	@echo "==> Tokenizer vocabulary into $(@D)"
+	@cd gpu_service/vocabulary && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(WEB_PACKAGES): web/package.json web/package-lock.json | .local/python
+	@echo '==> Packages of the web page into web/node_modules'
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(WEB_PAGE): $(WEB_PACKAGES) $(WEB_SOURCES)
+	@echo '==> Web page into web/dist'
+	@cd web && npm run --silent build
+	@touch $@
