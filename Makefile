@@ -42,8 +42,8 @@ help:
 	@echo 'make check       lint, formatting, strict types, import rules, template checks'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
-	@echo 'make bench-ttft  measure the time to first token'
-	@echo 'make bench-cost  measure the cost of long chats'
+	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
+	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
 
 .PHONY: run
@@ -71,12 +71,14 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/lint-imports --no-cache
 	@echo '==> Template'
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
+	@echo '==> API documents'
+	@$(PY) -m local.api_documents --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
 .PHONY: bench-ttft bench-cost
 bench-ttft bench-cost: bench-%: $(SETUP)
-	@$(PY) -m bench.$*
+	@$(PY) -m bench.$* $(if $(FULL),--full)
 
 .PHONY: lock
 lock: $(VENVS)/boot/.ready

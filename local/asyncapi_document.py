@@ -80,7 +80,7 @@ _SUMMARIES: Mapping[str, str] = {
     "RunRewound": "Cut the text back to offset: what was behind it is void.",
     "RunCompleted": "The answer is whole and stored.",
     "RunFailed": "The run is over without a whole answer. What there is of it is stored.",
-    "RunCancelled": "The run was stopped. What there is of its answer is stored.",
+    "RunCancelled": "The run was stopped, or given up by all. What there is of its answer is stored.",
     "Error": "An action was refused, or could not be done.",
     "Pong": "The answer to a ping.",
     "UsageFields": "What the engine did for the answer, in its own tokens.",
@@ -120,6 +120,7 @@ _FIELDS: Mapping[str, Schema] = {
     },
     "Attach.epoch": {
         "minimum": 0,
+        "maximum": ws.MAX_EPOCH,
         "description": "The epoch that told them; 0 where it is not known.",
     },
     "RunStarted.offset": {

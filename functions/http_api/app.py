@@ -14,6 +14,7 @@ from fastapi.security import HTTPBearer
 from mangum import Mangum
 from starlette.exceptions import HTTPException
 
+from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
@@ -32,6 +33,7 @@ from chatcore.services import chats
 from chatcore.services.cancel import cancel
 from chatcore.services.runs import get_run
 from chatcore.services.submit import submit
+from chatcore.services.tell import tell_viewers
 from chatcore.services.tickets import RANDOM_BYTES, issue_ticket
 from chatcore.settings import HttpApiSettings
 
@@ -59,6 +61,7 @@ stores = dynamo_stores(open_tables(settings.tables))
 _sqs = sqs_client()
 lanes = SqsLanes(_sqs, settings.lane_base_url)
 inboxes = SqsInboxes(_sqs, settings.inbox_base_url)
+posts = ApiGatewayPosts(callback_client(settings.callback_url))
 purges = StatesPurges(states_client(), settings.purge_state_machine_arn)
 logger = Logger()
 
@@ -83,7 +86,8 @@ def problem(refusal: Refusal) -> JSONResponse:
     )
     headers = {}
     if refusal.retry_at_ms is not None:
-        headers["retry-after"] = str(max(1, (refusal.retry_at_ms - now_ms()) // 1000))
+        # Rounded up: who waits exactly as long must not be too early.
+        headers["retry-after"] = str(max(1, (refusal.retry_at_ms - now_ms() + 999) // 1000))
     logger.info("request.refused", extra={"code": str(refusal.code)})
     return JSONResponse(
         body.model_dump(exclude_none=True),
@@ -210,8 +214,8 @@ Cursor = Annotated[
 ]
 
 
-def _place(cursor: str | None) -> tuple[int, str] | None:
-    return None if cursor is None else _granted(cursors.decode(cursor))
+def _place(cursor: str | None, named: bool) -> tuple[int, str] | None:
+    return None if cursor is None else _granted(cursors.decode(cursor, named))
 
 
 def _granted(outcome: T | Refusal) -> T:
@@ -230,7 +234,7 @@ def create_chat(user: Verified, body: http.NewChat) -> http.ChatBody:
 @app.get("/chats")
 def list_chats(user: Verified, limit: Limit = 30, cursor: Cursor = None) -> http.ChatList:
     """Latest activity first."""
-    page = chats.list_chats(stores, user, limit, _place(cursor))
+    page = chats.list_chats(stores, user, limit, _place(cursor, named=True))
     return http.ChatList(
         chats=[http.ChatBody.of(chat) for chat in page.items],
         next_cursor=page.next_key and cursors.encode(page.next_key),
@@ -251,7 +255,9 @@ def rename_chat(user: Verified, chat_id: ChatId, body: http.ChatChanges) -> http
 @app.delete("/chats/{chat_id}", status_code=HTTPStatus.NO_CONTENT)
 def delete_chat(user: Verified, chat_id: ChatId) -> None:
     """Hidden at once; its run is stopped, and all of it is removed soon after."""
-    _granted(chats.delete_chat(stores, inboxes, purges, user, chat_id, now_ms()))
+    deleted = _granted(chats.delete_chat(stores, inboxes, purges, user, chat_id, now_ms()))
+    if deleted.ended_run is not None:
+        tell_viewers(posts, deleted.ended_run)
 
 
 @app.get("/chats/{chat_id}/messages")
@@ -259,7 +265,7 @@ def list_messages(
     user: Verified, chat_id: ChatId, limit: Limit = 50, cursor: Cursor = None
 ) -> http.MessageList:
     """The newest page first; within a page, in reading order."""
-    before = _place(cursor)
+    before = _place(cursor, named=False)
     page = _granted(
         chats.list_messages(stores, user, chat_id, limit, before[0] if before else None)
     )
@@ -286,6 +292,8 @@ def send_message(
         trace_id=trace_id,
     )
     submitted = _granted(submit(stores, lanes, send, now_ms()))
+    run_id = submitted.run.run_id
+    logger.info("run.submitted", extra={"run_id": run_id, "repeat": submitted.repeat})
     if submitted.repeat:
         response.status_code = HTTPStatus.OK
     return http.RunBody.of(submitted.run)
@@ -303,7 +311,9 @@ def read_run(user: Verified, run_id: RunId) -> http.RunBody:
 def cancel_run(user: Verified, run_id: RunId, response: Response) -> http.RunBody:
     """200 with the terminal state, or 202 while its worker is still stopping it."""
     run = _granted(cancel(stores, inboxes, user, run_id, now_ms()))
-    if run.status not in TERMINAL:
+    if run.status in TERMINAL:
+        tell_viewers(posts, run)
+    else:
         response.status_code = HTTPStatus.ACCEPTED
     return http.RunBody.of(run)
 

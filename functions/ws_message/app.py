@@ -5,7 +5,7 @@ lane before anything is said back.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -28,6 +28,7 @@ from chatcore.protocol import websocket as ws
 from chatcore.services.attach import attach, frames_for
 from chatcore.services.cancel import cancel
 from chatcore.services.submit import submit
+from chatcore.services.tell import tell_viewers
 from chatcore.settings import WsMessageSettings
 
 settings = WsMessageSettings.read()
@@ -93,11 +94,14 @@ def perform(caller: Caller, action: ws.Action) -> Sequence[ws.Event] | Refusal:
         case ws.Send():
             return _send(caller, action)
         case ws.Cancel(run_id=run_id):
-            run = cancel(stores, inboxes, user, run_id, now_ms())
+            run = cancel(stores, inboxes, user, run_id, now_ms(), connection_id)
             if isinstance(run, Refusal):
                 return run
-            # One that is running is ended by its worker, which tells all viewers, this one too.
-            return [ws.ended_for(run)] if run.status in TERMINAL else []
+            if run.status not in TERMINAL:
+                # Its worker ends it, and tells all viewers and who asked.
+                return []
+            tell_viewers(posts, replace(run, viewers=run.viewers - {connection_id}))
+            return [ws.ended_for(run)]
         case ws.Attach(run_id=run_id, offset=offset, epoch=epoch):
             place = Place(offset, epoch)
             return attach(stores, lanes, inboxes, user, run_id, connection_id, place, now_ms())

@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger
 
 from chatcore.domain.stream import Delta, floor_ms, next_delta
 from chatcore.ports import Posted, Posts
-from chatcore.protocol.websocket import Event, delta_for, encode, ended_for
+from chatcore.protocol.websocket import MAX_OFFSET, Event, delta_for, encode, ended_for
 from gpu_service.worker.live import LiveRun
 from gpu_service.worker.threads import Calls
 
@@ -70,6 +70,12 @@ class Broadcast:
         connection.wake.set()
         if connection.task is None:
             connection.task = asyncio.create_task(self._pump(connection))
+
+    def watch_end(self, live: LiveRun, connection_id: str) -> None:
+        """Tell the connection how the run ends, but nothing of its text, unless it watches anyway."""
+        connection = self._connections.get(connection_id)
+        if connection is None or live.run.run_id not in connection.cursors:
+            self.watch(live, connection_id, MAX_OFFSET, [])
 
     async def drained(self, timeout_s: float) -> None:
         """Wait until every viewer has all there is to say, but not for longer than the time-out."""

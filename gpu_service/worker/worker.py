@@ -158,6 +158,8 @@ class Worker:
                     self._early_cancels.clear()
                 self._early_cancels.add(control.run_id)
             else:
+                if control.connection_id:
+                    broadcast.watch_end(live, control.connection_id)
                 live.break_off(Stop.CANCEL)
         elif live is None:
             # Beside the listening: the next control, a cancel perhaps, does not wait for it.

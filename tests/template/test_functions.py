@@ -19,7 +19,6 @@ ENVIRONMENTS = {
         "INBOX_BASE_URL",
         "CALLBACK_URL",
         "PURGE_STATE_MACHINE_ARN",
-        "WEB_ORIGIN",
         "POWERTOOLS_SERVICE_NAME",
     },
     "WsAuthorizerFunction": {"TICKETS_TABLE", "POWERTOOLS_SERVICE_NAME"},

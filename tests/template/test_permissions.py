@@ -28,14 +28,13 @@ def _log(group: str) -> dict[str, set[str]]:
 # Role → action → what it may be done to: a logical id, or the pattern of an ARN.
 PERMISSIONS: dict[str, dict[str, set[str]]] = {
     "HttpApiRole": {
-        "dynamodb:ConditionCheckItem": _RECORDS,
-        "dynamodb:DeleteItem": _RECORDS,
         "dynamodb:GetItem": _RECORDS,
         "dynamodb:PutItem": {*_RECORDS, "TicketsTable"},
         "dynamodb:Query": {*_RECORDS, _INDEX},
         "dynamodb:UpdateItem": _RECORDS,
         "sqs:SendMessage": {*_LANES, _INBOXES},
         "states:StartExecution": {"PurgeStateMachine"},
+        "execute-api:ManageConnections": {_CONNECTIONS},
         **_log("HttpApiLogs"),
         **_TRACES,
     },
@@ -45,7 +44,6 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_TRACES,
     },
     "WsMessageRole": {
-        "dynamodb:ConditionCheckItem": _RECORDS,
         "dynamodb:GetItem": _RECORDS,
         "dynamodb:PutItem": _RECORDS,
         "dynamodb:Query": _RECORDS,

@@ -58,8 +58,8 @@ def test_trouble_of_lambda_is_retried_and_all_other_trouble_is_told() -> None:
         "Lambda.ServiceException",
         "States.Timeout",
     } < retried
-    (caught,) = task["Catch"]
-    assert caught["ErrorEquals"] == ["States.ALL"]
+    # A caught error would end in a Fail state, and a redrive would begin there and fail again.
+    assert "Catch" not in task
     for state in STATES.values():
         if state["Type"] == "Fail":
             assert state["Error"]

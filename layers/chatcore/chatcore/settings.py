@@ -60,6 +60,7 @@ class HttpApiSettings:
     tables: TableNames
     lane_base_url: str
     inbox_base_url: str
+    callback_url: str
     purge_state_machine_arn: str
 
     @classmethod
@@ -69,6 +70,7 @@ class HttpApiSettings:
             tables=source.tables(*_TABLES),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
+            callback_url=source.text("CALLBACK_URL"),
             purge_state_machine_arn=source.text("PURGE_STATE_MACHINE_ARN"),
         )
 

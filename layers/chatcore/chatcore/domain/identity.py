@@ -32,8 +32,8 @@ def is_message_id(value: str) -> bool:
 
 def may_be_id(value: str) -> bool:
     """Whether anything could have this id. What could not is not looked up: of some such values
-    (empty, long, half a surrogate pair) a database or an encoder makes a fault."""
-    return 0 < len(value) <= MAX_ID_CHARS and value.isascii()
+    (empty, long, half a surrogate pair, a zero byte) a database or an encoder makes a fault."""
+    return 0 < len(value) <= MAX_ID_CHARS and value.isascii() and value.isprintable()
 
 
 def run_id_for(user_id: str, message_id: str) -> str:

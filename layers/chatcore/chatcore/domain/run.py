@@ -17,7 +17,7 @@ MAX_ATTEMPTS = 4
 """Attempts that may end in a fault (worker lost, engine failed) before the run ends as failed."""
 
 RETENTION_S = 30 * 24 * 3600
-"""How long a run can be asked for after its start; its messages stay with the chat."""
+"""How long a run can be asked for after its end; its messages stay with the chat."""
 
 
 class Status(StrEnum):

@@ -30,7 +30,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cancel"):
+    """connection_id: who asked, to be told the end even if he does not watch; empty for nobody."""
+
     run_id: str
+    connection_id: str = ""
     v: Literal[1] = 1
 
 

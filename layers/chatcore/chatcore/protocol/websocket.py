@@ -15,6 +15,7 @@ from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.stream import MAX_FRAME_BYTES, Delta
 
 MAX_OFFSET = 10_000_000
+MAX_EPOCH = 1_000_000
 
 
 class _Action(msgspec.Struct, frozen=True, kw_only=True, tag_field="action"):
@@ -181,8 +182,8 @@ def _check(action: Action, ref: str | None) -> Action | Refusal:
         return Refusal(Code.RUN_NOT_FOUND, "There is no such run.", ref)
     if isinstance(action, Attach) and not 0 <= action.offset <= MAX_OFFSET:
         return Refusal(Code.FIELD_INVALID, f"offset is not within 0 and {MAX_OFFSET}.", ref)
-    if isinstance(action, Attach) and action.epoch < 0:
-        return Refusal(Code.FIELD_INVALID, "epoch is negative.", ref)
+    if isinstance(action, Attach) and not 0 <= action.epoch <= MAX_EPOCH:
+        return Refusal(Code.FIELD_INVALID, f"epoch is not within 0 and {MAX_EPOCH}.", ref)
     return action
 
 

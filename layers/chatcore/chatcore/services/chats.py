@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from chatcore.domain.chat import Chat, Message, check_title
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User, chat_id_from
-from chatcore.domain.run import Run
+from chatcore.domain.run import TERMINAL, Run
 from chatcore.ports import Inboxes, Page, Purges, Stores
 from chatcore.services.cancel import cancel
 
@@ -16,6 +16,14 @@ class OpenChat:
 
     chat: Chat
     active_run: Run | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A chat that is hidden from now on. ended_run: its run, whose viewers are to be told."""
+
+    chat: Chat
+    ended_run: Run | None
 
 
 def create_chat(
@@ -64,19 +72,23 @@ def rename_chat(stores: Stores, user: User, chat_id: str, title: str) -> Chat | 
 
 def delete_chat(
     stores: Stores, inboxes: Inboxes, purges: Purges, user: User, chat_id: str, now_ms: int
-) -> Chat | Refusal:
-    """Hide the chat, stop its run, start its purge.
+) -> Deleted | Refusal:
+    """Start the chat's purge, hide it, stop its run. Returns the chat, and the run if it was ended here.
 
-    Each step may be the last before a crash: deleting again does what is left, until it is purged.
+    The purge hides it too, and stops its run. So once it has started the chat goes, whatever dies here;
+    before that nothing has happened.
     """
+    if stores.chats.get(user.user_id, chat_id) is None:
+        return _not_found()
+    purges.start(user.user_id, chat_id)
     chat = stores.chats.mark_deleted(user.user_id, chat_id, now_ms)
     if chat is None:
         return _not_found()
-    purges.start(user.user_id, chat_id)
-    if chat.active_run_id is not None:
-        # The purge would stop it too; here it frees its slot at once.
-        cancel(stores, inboxes, user, chat.active_run_id, now_ms)
-    return chat
+    if chat.active_run_id is None:
+        return Deleted(chat, None)
+    # The purge would stop it too; here it frees its slot at once.
+    run = cancel(stores, inboxes, user, chat.active_run_id, now_ms)
+    return Deleted(chat, run if isinstance(run, Run) and run.status in TERMINAL else None)
 
 
 def _visible(stores: Stores, user: User, chat_id: str) -> Chat | Refusal:

@@ -3,18 +3,14 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chatcore.domain.errors import Terminal
+from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User
-from chatcore.domain.run import ACTIVE, Run
+from chatcore.domain.run import TERMINAL, Run
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Inboxes, Stores
 from chatcore.services.cancel import cancel
 
 BATCH = 50
-
-
-class NotDeleted(Terminal):
-    """The chat is in use: nothing of it may be removed."""
 
 
 class PurgeState(StrEnum):
@@ -32,15 +28,16 @@ class Purged:
 
 def purge(stores: Stores, inboxes: Inboxes, user_id: str, chat_id: str, now_ms: int) -> Purged:
     """Messages go last of a batch, since they name the runs; the chat goes last of all."""
-    chat = stores.chats.get(user_id, chat_id)
+    # Hidden here too: whoever started the purge may have died before he came to it.
+    chat = stores.chats.mark_deleted(user_id, chat_id, now_ms)
     if chat is None:
         return Purged(PurgeState.DONE, 0)
-    if chat.deleted_ms is None:
-        raise NotDeleted(chat_id)
     if chat.active_run_id is not None:
         owner = User(user_id, Tier.FREE)
         outcome = cancel(stores, inboxes, owner, chat.active_run_id, now_ms)
-        if not isinstance(outcome, Run) or outcome.status in ACTIVE:
+        gone = isinstance(outcome, Refusal) and outcome.code is Code.RUN_NOT_FOUND
+        ended = isinstance(outcome, Run) and outcome.status in TERMINAL
+        if not (gone or ended):
             return Purged(PurgeState.WAITING, 0)
     messages = stores.messages.newest(chat_id, BATCH, before_seq=None).items
     if not messages:

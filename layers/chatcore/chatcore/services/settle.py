@@ -1,6 +1,6 @@
 """Settle: end a run in one terminal state, store its answer and pay for it, all at once."""
 
-from chatcore.domain.run import TERMINAL, Ending, Run
+from chatcore.domain.run import TERMINAL, Ending, Run, ended
 from chatcore.ports import RunStore
 
 
@@ -10,10 +10,11 @@ def settle(runs: RunStore, run: Run, ending: Ending) -> Run | None:
     Raises StoreUnavailable, after which the write may or may not have happened; settling again
     finds out.
     """
-    ours = runs.end(run, ending)
+    if runs.end(run, ending):
+        return ended(run, ending)
+    # Refused: lost to somebody else, or an end of ours that timed out but happened.
     stored = runs.get(run.run_id)
     if stored is None or stored.status not in TERMINAL:
         return None
-    # An end that timed out but happened: the second try is refused, yet what stands is ours.
-    repeated = stored.epoch == run.epoch and stored.ended_ms == ending.ended_ms
-    return stored if ours or repeated else None
+    ours = stored.epoch == run.epoch and stored.ended_ms == ending.ended_ms
+    return stored if ours else None

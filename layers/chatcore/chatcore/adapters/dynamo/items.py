@@ -165,7 +165,7 @@ class RunItem(Model):
     usage = UsageMap(null=True)
     length = NumberAttribute()
     trace_id = UnicodeAttribute()
-    expires_at = NumberAttribute()
+    expires_at = NumberAttribute(null=True)
 
     @classmethod
     def of(cls, run: Run) -> "RunItem":
@@ -195,7 +195,8 @@ class RunItem(Model):
             usage=run.usage and UsageMap.of(run.usage),
             length=run.length,
             trace_id=run.trace_id,
-            expires_at=run.created_ms // 1000 + RETENTION_S,
+            # Only what is over expires: a chat and a ledger still point to a run that is not.
+            expires_at=run.ended_ms and run.ended_ms // 1000 + RETENTION_S,
         )
 
     def run(self) -> Run:

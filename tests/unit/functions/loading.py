@@ -1,0 +1,63 @@
+"""Owns the loading of a Lambda's module as the runtime loads it: by its path, with its environment.
+
+Loading opens clients (no connections); tests then put memory sides in their places.
+"""
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+FUNCTIONS = Path(__file__).parents[3] / "functions"
+
+_QUEUES = "https://sqs.eu-central-1.amazonaws.com/123456789012/stack"
+
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    **{
+        f"{name}_TABLE": f"stack-{name.lower()}"
+        for name in ("CHATS", "MESSAGES", "RUNS", "CHECKPOINTS", "LEDGERS", "TICKETS")
+    },
+    "LANE_BASE_URL": f"{_QUEUES}-lane",
+    "INBOX_BASE_URL": f"{_QUEUES}-inbox",
+    "CALLBACK_URL": "https://api.execute-api.eu-central-1.amazonaws.com/live",
+    "PURGE_STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:123456789012:stateMachine:purge",
+    "POWERTOOLS_SERVICE_NAME": "test",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+}
+
+
+@cache
+def load_function(name: str) -> ModuleType:
+    """The app module of functions/<name>, loaded once a session."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    try:
+        spec = importlib.util.spec_from_file_location(
+            f"function_{name}", FUNCTIONS / name / "app.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        # dataclasses look their own module up.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return module
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the runtime tells a handler of its invocation, as far as anything reads it."""
+
+    function_name: str = "test"
+    memory_limit_in_mb: int = 256
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:test"
+    aws_request_id: str = "request-1"
