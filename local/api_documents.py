@@ -30,6 +30,7 @@ _ENVIRONMENT = {
     **{f"{name.upper()}_TABLE": name for name in _TABLES},
     "LANE_BASE_URL": "https://queues.invalid/lane",
     "INBOX_BASE_URL": "https://queues.invalid/inbox",
+    "CALLBACK_URL": "https://api.example.com/v1",
     "PURGE_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:purge",
     "POWERTOOLS_SERVICE_NAME": "http_api",
     "AWS_DEFAULT_REGION": "us-east-1",
