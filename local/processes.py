@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -144,10 +145,12 @@ class Service:
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._executor: _HttpReady | _LogReady | None = None
+        self._started_s = 0.0
 
     def start(self) -> None:
         """Start and wait until it is ready. Raises ProcessFailure; nothing is left running then."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._started_s = time.monotonic()
         with self.log.open("ab") as output:
             self._executor = self._make_executor(output)
             try:
@@ -175,6 +178,11 @@ class Service:
         if code is not None:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise self._failure(f"ended by itself ({how})")
+
+    @property
+    def age_s(self) -> float:
+        """Since its start."""
+        return time.monotonic() - self._started_s
 
     def stop(self) -> None:
         """Ask it to end, wait, and kill what is left after the time-out."""

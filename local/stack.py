@@ -26,6 +26,7 @@ from local.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 7
+_WORKER_TRIAL_S = 15
 
 
 class LocalStack:
@@ -63,6 +64,7 @@ class LocalStack:
         self._venvs = ROOT / ".local" / "venvs"
         self._services: list[Service] = []
         self._started_workers: list[Service] = []
+        self._workers_made = 0
         self._cleanup = ExitStack()
         self.outputs: dict[str, str] = {}
         self.endpoints: Endpoints
@@ -89,13 +91,27 @@ class LocalStack:
         self._cleanup.close()
 
     def check(self) -> None:
-        """Raises ProcessFailure when a process has ended by itself."""
-        for service in (*self._services, *self._started_workers):
+        """Put another worker in the place of one that has ended by itself.
+
+        That costs no answer: another worker goes on with it, as on AWS. Raises ProcessFailure when any
+        other part has ended, or a worker that had hardly started.
+        """
+        for service in self._services:
             service.check()
+        for service in list(self._started_workers):
+            try:
+                service.check()
+            except ProcessFailure as failure:
+                if service.age_s < _WORKER_TRIAL_S:
+                    raise
+                self._started_workers.remove(service)
+                self._progress.note(f"{failure}; another one takes its place")
+                self.start_worker()
 
     def start_worker(self) -> Service:
         """One more worker; it ends with the stack, or before by its own `stop` or `kill`."""
-        name = f"worker-{len(self._started_workers) + 1}"
+        self._workers_made += 1
+        name = f"worker-{self._workers_made}"
         settings = {
             **worker.environment(ROOT, self._ports, self.outputs),
             **self._worker_settings,
