@@ -120,10 +120,7 @@ class TestResume:
 
 def pieces_of(epoch: int, text: str, cuts: list[int]) -> list[Checkpoint]:
     edges = sorted({0, *(cut for cut in cuts if cut < len(text)), len(text)})
-    return [
-        Checkpoint("r_1", epoch, start, text[start:end])
-        for start, end in pairwise(edges)
-    ]
+    return [Checkpoint("r_1", epoch, start, text[start:end]) for start, end in pairwise(edges)]
 
 
 class TestDurableText:

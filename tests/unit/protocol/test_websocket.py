@@ -1,6 +1,7 @@
 """Frames: every bad one gets its code, none a crash; every good one means what it says."""
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from chatcore.protocol import websocket as ws
 
 SEND = {"action": "send", "chat_id": None, "message_id": "message-0001", "text": "Hello"}
 ATTACH = {"action": "attach", "run_id": "r_1", "offset": 0}
+NO_STRINGS: list[object] = [1, True, [], {}, 1.5]
+NO_NUMBERS: list[object] = [-1, "0", None, 0.0, 1.5, True, [], 2**70, math.nan, math.inf]
 
 
 def code_of(frame: str) -> Code:
@@ -56,8 +59,21 @@ def test_good_frames(frame: dict[str, Any] | str, action: ws.Action) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    ["", " ", "{", "hello", '{"action": "ping"', "[" * 15_000, '{"a":' * 6_000, "\ud800", "\x00"]
-    + ['{"action": ping}', "{'action': 'ping'}", '{"action": "ping"} {}', "1" * 5_000],
+    [
+        "",
+        " ",
+        "{",
+        "hello",
+        '{"action": "ping"',
+        "[" * 15_000,
+        '{"a":' * 6_000,
+        "\ud800",
+        "\x00",
+        '{"action": ping}',
+        "{'action': 'ping'}",
+        '{"action": "ping"} {}',
+        "1" * 5_000,
+    ],
 )
 def test_not_json(frame: str) -> None:
     assert code_of(frame) is Code.FRAME_NOT_JSON
@@ -86,7 +102,7 @@ def test_no_action_at_all() -> None:
         *(
             changed(SEND, **{key: value})
             for key in ("chat_id", "message_id", "text")
-            for value in (1, True, [], {}, 1.5)
+            for value in NO_STRINGS
         ),
         *(changed(SEND, **{key: None}) for key in ("message_id", "text")),
         *(
@@ -105,11 +121,7 @@ def test_no_action_at_all() -> None:
         changed({"action": "cancel"}, run_id=None),
         changed({"action": "cancel"}, run_id=7),
         without(ATTACH, "run_id"),
-        *(
-            changed(ATTACH, **{key: value})
-            for key in ("offset", "epoch")
-            for value in (-1, "0", None, 0.0, 1.5, True, [], 2**70, float("nan"), float("inf"))
-        ),
+        *(changed(ATTACH, **{key: value}) for key in ("offset", "epoch") for value in NO_NUMBERS),
         changed(ATTACH, offset=ws.MAX_OFFSET + 1),
     ],
 )

@@ -1,0 +1,1 @@
+"""Benchmarks: one command a figure (`make bench-<name>`), each with its own local cloud."""
