@@ -336,7 +336,11 @@ def read_account(user: Verified, claims: Claims) -> http.AccountBody:
     )
 
 
-_asgi = Mangum(app, lifespan="off")
+_asgi = Mangum(
+    app,
+    lifespan="off",
+    text_mime_types=["text/", "application/json", "application/problem+json"],
+)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -6,7 +6,7 @@ import sys
 
 from aws_lambda_powertools import Logger
 
-from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
+from chatcore.adapters.async_posts import AsyncApiGatewayPosts
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
@@ -22,17 +22,21 @@ from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
 CALLS = 32
 """Threads for short calls; as many connections are kept open to each service."""
 
+POSTS = 512
+"""Posts in flight, each on a connection of its own."""
+
 
 async def serve(settings: WorkerSettings, logger: Logger) -> None:
     calls = Threads(CALLS, "aws")
     polls = Threads(len(LANES) + 1, "poll")
     client = sqs_client(CALLS + len(LANES) + 1)
     engine = TritonEngine(settings.triton_url, settings.model_name)
+    posts = AsyncApiGatewayPosts(settings.callback_url, POSTS)
     parts = WorkerParts(
         stores=dynamo_stores(open_tables(settings.tables, CALLS)),
         lanes=SqsLanes(client, settings.lane_base_url, settings.dead_letter_url),
         inboxes=SqsInboxes(client, settings.inbox_base_url),
-        posts=ApiGatewayPosts(callback_client(settings.callback_url, CALLS)),
+        posts=posts,
         engine=engine,
         count_tokens=load_vocabulary(settings.vocabulary_path),
         calls=calls,
@@ -52,7 +56,8 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stopping.set)
     try:
-        await worker.run()
+        async with posts:
+            await worker.run()
     finally:
         await engine.close()
         calls.close()

@@ -18,11 +18,14 @@ from chatcore.domain.chat import Message
 from chatcore.domain.context import CountTokens, build
 from chatcore.domain.errors import (
     Code,
-    EngineRefused,
+    EngineFailed,
     EngineUnavailable,
+    PromptTooLong,
     Retryable,
+    Terminal,
 )
 from chatcore.domain.lanes import Lane
+from chatcore.domain.ledger import prompt_tokens
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Run
 from chatcore.domain.tiers import LIMITS, Tier
 from chatcore.ports import Engine, Held, Lanes, Over, Received, Stores
@@ -86,7 +89,7 @@ class Maker:
         job = received.item
         received_ms = self.now_ms()
         limits = LIMITS[job.tier]
-        budget_tokens = limits.context_tokens - limits.max_output_tokens
+        budget_tokens = prompt_tokens(limits)
         history = asyncio.create_task(
             self.calls(
                 read_history,
@@ -174,7 +177,7 @@ class Maker:
             self.logger.warning("run.lost")
             return
         given_up = run.attempts + (1 if fault else 0) >= MAX_ATTEMPTS
-        refused = isinstance(fault, EngineRefused)
+        refused = isinstance(fault, Terminal)
         if live.stop is Stop.DRAIN or (
             live.stop is None and fault is not None and not given_up and not refused
         ):
@@ -203,41 +206,49 @@ class Maker:
             limits.context_tokens - max_output_tokens,
             self.count_tokens,
         )
+        if prompt.tokens > limits.context_tokens - max_output_tokens:
+            raise PromptTooLong(f"{prompt.tokens} tokens")
         timings.prompted_ms = self.now_ms()
         stream = self.engine.generate(prompt.text, max_output_tokens)
+        loop = asyncio.get_running_loop()
         timeout_s = self.first_token_timeout_s
         try:
-            while True:
-                async with asyncio.timeout(timeout_s):
-                    piece = await anext(stream)
-                if not timings.first_token_ms:
-                    timings.first_token_ms = self.now_ms()
-                    self._log_first_token(live, timings, prompt.tokens, prompt.messages)
-                live.usage = piece.usage
-                live.append(piece.text)
-                if piece.finish_reason is not None:
-                    reason.append(piece.finish_reason)
-                    return
-                timeout_s = self.next_token_timeout_s
+            # One that moves on with each token: entering one anew for each costs three times as much.
+            async with asyncio.timeout(timeout_s) as silence:
+                async for piece in stream:
+                    if not timings.first_token_ms:
+                        timings.first_token_ms = self.now_ms()
+                        self._log_first_token(live, timings, prompt.tokens, prompt.messages)
+                        timeout_s = self.next_token_timeout_s
+                    live.usage = piece.usage
+                    live.append(piece.text)
+                    if piece.finish_reason is not None:
+                        reason.append(piece.finish_reason)
+                        return
+                    silence.reschedule(loop.time() + timeout_s)
         except TimeoutError as error:
             raise EngineUnavailable(f"no token within {timeout_s} s") from error
         finally:
             await stream.aclose()
+        raise EngineFailed("the stream ended without a finish reason")
 
     async def _keep(self, lane: Lane, handle: str, live: LiveRun) -> None:
         """Until cancelled: make text durable, and keep lease and visibility alive."""
         renewed_ms = self.now_ms()
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY_S)
-            try:
-                if not live.frozen:
-                    await self._checkpoint(live)
-                self._look_whether_abandoned(live)
-                if self.now_ms() - renewed_ms >= lease.RENEW_EVERY_MS:
-                    await self._renew(lane, handle, live)
-                    renewed_ms = self.now_ms()
-            except Retryable as error:
-                self.logger.warning("lease.trouble", extra={"reason": repr(error)})
+            async with live.keeping:
+                if live.handed_back:
+                    return
+                try:
+                    if not live.frozen:
+                        await self._checkpoint(live)
+                    self._look_whether_abandoned(live)
+                    if self.now_ms() - renewed_ms >= lease.RENEW_EVERY_MS:
+                        await self._renew(lane, handle, live)
+                        renewed_ms = self.now_ms()
+                except Retryable as error:
+                    self.logger.warning("lease.trouble", extra={"reason": repr(error)})
 
     def _look_whether_abandoned(self, live: LiveRun) -> None:
         grace_s = self.abandon_grace_s.get(live.run.tier)
@@ -270,12 +281,14 @@ class Maker:
     async def _hand_back(
         self, lane: Lane, handle: str, live: LiveRun, fault: Exception | None
     ) -> None:
-        live.frozen = True
-        await self._checkpoint(live)
-        run = live.run
-        ours = await self.calls(
-            self.stores.runs.hand_back, run.run_id, run.epoch, live.total(), fault is not None
-        )
+        # Behind whatever the keeper has under way: its hiding of the job must not come after ours.
+        async with live.keeping:
+            live.frozen = live.handed_back = True
+            await self._checkpoint(live)
+            run = live.run
+            ours = await self.calls(
+                self.stores.runs.hand_back, run.run_id, run.epoch, live.total(), fault is not None
+            )
         self.logger.info("run.handed_back", extra={"ours": ours, "offset": live.durable})
         await self._hide(lane, handle, FAULT_PAUSE_S if fault else 0)
 
@@ -402,4 +415,6 @@ def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_
 def _failure(fault: Exception | None) -> Code:
     if fault is None:
         return Code.ATTEMPTS_EXHAUSTED
+    if isinstance(fault, PromptTooLong):
+        return Code.PROMPT_TOO_LONG
     return Code.ENGINE_UNAVAILABLE if isinstance(fault, EngineUnavailable) else Code.ENGINE_ERROR

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from aws_lambda_powertools import Logger
 
 from chatcore.domain.stream import Delta, floor_ms, next_delta
-from chatcore.ports import Posted, Posts
+from chatcore.ports import AsyncPosts, Posted
 from chatcore.protocol.websocket import MAX_OFFSET, Event, delta_for, encode, ended_for
 from gpu_service.worker.live import LiveRun
-from gpu_service.worker.threads import Calls
 
 RETRY_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 5.0, 5.0)
 """Between failing posts; after the last, the connection is given up: the client will attach again."""
@@ -27,14 +26,21 @@ LEASE_LOOK_S = 0.5
 
 @dataclass(slots=True)
 class _Cursor:
-    """One connection's place in one run. notices: frames that go before more text."""
+    """One connection's place in one run. notices: frames that go before more text; hungry: it has all
+    there is. One that waits for the floor is not: it need not hear of each token meanwhile."""
 
     live: LiveRun
     offset: int
+    wake: Callable[[], None]
     notices: list[Event] = field(default_factory=list)
+    hungry: bool = False
     frames_sent: int = 0
     due_s: float = 0.0
     said_end: bool = False
+
+    def has_more(self) -> None:
+        if self.hungry:
+            self.wake()
 
 
 @dataclass(slots=True)
@@ -50,13 +56,11 @@ class Broadcast:
 
     def __init__(
         self,
-        posts: Posts,
-        calls: Calls,
+        posts: AsyncPosts,
         logger: Logger,
         on_post: Callable[[LiveRun], None] = lambda live: None,
     ) -> None:
         self._posts = posts
-        self._calls = calls
         self._logger = logger
         self._on_post = on_post
         self._connections: dict[str, _Connection] = {}
@@ -65,8 +69,9 @@ class Broadcast:
     def watch(self, live: LiveRun, connection_id: str, offset: int, notices: list[Event]) -> None:
         """Send the run's text to the connection from offset on, the notices before it."""
         connection = self._connections.setdefault(connection_id, _Connection(connection_id))
-        connection.cursors[live.run.run_id] = _Cursor(live, offset, notices)
-        live.join(connection_id, connection.wake.set)
+        cursor = _Cursor(live, offset, connection.wake.set, notices)
+        connection.cursors[live.run.run_id] = cursor
+        live.join(connection_id, cursor)
         connection.wake.set()
         if connection.task is None:
             connection.task = asyncio.create_task(self._pump(connection))
@@ -141,7 +146,7 @@ class Broadcast:
         if delta is not None:
             # Before it is posted: once it is on its way, somebody may have seen it.
             cursor.live.shown = max(cursor.live.shown, delta.end)
-        posted = await self._calls(self._posts.post, connection.connection_id, encode(frame.event))
+        posted = await self._posts.post(connection.connection_id, encode(frame.event))
         if posted is not Posted.SENT:
             return posted
         self.frames_sent += 1
@@ -173,6 +178,7 @@ def _due(cursor: _Cursor, now_s: float) -> _Frame | float | None:
     if cursor.notices:
         return _Frame(cursor, cursor.notices[0])
     delta = next_delta(live.text, cursor.offset)
+    cursor.hungry = delta is None
     if delta is None:
         return None if live.ended is None else _Frame(cursor, ended_for(live.ended))
     if live.ended is None and now_s < cursor.due_s:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 from chatcore.domain import lease
 from chatcore.domain.run import Run, Usage
@@ -22,12 +23,21 @@ class Stop(StrEnum):
     """The worker is leaving: hand the run back."""
 
 
+class Viewer(Protocol):
+    def has_more(self) -> None:
+        """There is more text. Called for each token: it must cost next to nothing."""
+
+    def wake(self) -> None:
+        """There is something other than text to tell: look at once."""
+
+
 @dataclass(slots=True)
 class LiveRun:
     """text: all of the answer so far, former epochs' part included; base: their part's length; shown:
     the greatest offset that was put into a frame; durable: the length that checkpoints hold; usage: of
     this epoch; alone_since_ms: when the last of its viewers left, None while there are some, or where
-    there never were."""
+    there never were; frozen: its text will not change any more; keeping: held by whoever writes its
+    checkpoints, lease and visibility, which are not ours any more once it is handed back."""
 
     run: Run
     text: str
@@ -41,29 +51,34 @@ class LiveRun:
     alone_since_ms: int | None = None
     generation: "asyncio.Task[None] | None" = None
     frozen: bool = False
-    _wake: dict[str, Callable[[], None]] = field(default_factory=dict)
+    handed_back: bool = False
+    keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _viewers: dict[str, Viewer] = field(default_factory=dict)
 
-    def join(self, connection_id: str, wake: Callable[[], None]) -> None:
-        """A viewer, to be woken whenever there is something new to tell."""
-        self._wake[connection_id] = wake
+    def join(self, connection_id: str, viewer: Viewer) -> None:
+        self._viewers[connection_id] = viewer
         self.alone_since_ms = None
 
     def leave(self, connection_id: str) -> None:
-        if self._wake.pop(connection_id, None) is not None and not self._wake:
+        if self._viewers.pop(connection_id, None) is not None and not self._viewers:
             self.alone_since_ms = self.now_ms()
 
     def changed(self) -> None:
-        for wake in self._wake.values():
-            wake()
+        for viewer in self._viewers.values():
+            viewer.wake()
 
     def append(self, text: str) -> None:
         if not self.frozen:
             self.text += text
-            self.changed()
+            for viewer in self._viewers.values():
+                viewer.has_more()
 
     def break_off(self, why: Stop) -> None:
         """Stop the engine's work on it, now. The first reason stands, but losing the lease beats all."""
         if self.ended is not None or (self.stop is not None and why is not Stop.LOST):
+            return
+        if why is Stop.DRAIN and self.generation is not None and self.generation.done():
+            # All of it is there: ending it takes no longer than handing it back.
             return
         self.stop = why
         self.changed()

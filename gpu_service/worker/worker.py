@@ -10,7 +10,7 @@ from chatcore.domain.context import CountTokens
 from chatcore.domain.errors import Retryable
 from chatcore.domain.stream import Place, resume_at
 from chatcore.domain.tiers import Tier
-from chatcore.ports import Engine, Inboxes, Lanes, Posted, Posts, Stores
+from chatcore.ports import AsyncPosts, Engine, Inboxes, Lanes, Posted, Stores
 from chatcore.protocol.queue import Attach, Cancel, Control
 from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
 from chatcore.services.attach import frames_for
@@ -41,7 +41,7 @@ class WorkerParts:
     stores: Stores
     lanes: Lanes
     inboxes: Inboxes
-    posts: Posts
+    posts: AsyncPosts
     engine: Engine
     count_tokens: CountTokens
     calls: Calls
@@ -72,7 +72,7 @@ class Worker:
     async def run(self) -> None:
         """Until `stopping` is set and the runs in the making are over or handed back."""
         parts = self.parts
-        broadcast = Broadcast(parts.posts, parts.calls, parts.logger)
+        broadcast = Broadcast(parts.posts, parts.logger)
         inbox = await parts.calls(parts.inboxes.open, self.worker_id)
         maker = Maker(
             stores=parts.stores,
@@ -192,7 +192,7 @@ class Worker:
             parts.logger.warning("attach.left", extra={"reason": repr(error)})
             return
         for event in events:
-            posted = await parts.calls(parts.posts.post, control.connection_id, encode(event))
+            posted = await parts.posts.post(control.connection_id, encode(event))
             if posted is not Posted.SENT:
                 return
 

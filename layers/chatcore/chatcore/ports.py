@@ -1,6 +1,7 @@
 """Owns the few interfaces that have a real side (adapters) and a memory side (adapters.memory).
 
-All calls are synchronous: Lambdas use them as they are, the worker runs them on threads. The
+Calls are synchronous: Lambdas use them as they are, the worker runs them on threads. Asynchronous are
+the two that the worker makes many times a second for each run: the engine's stream and posts. The
 contract suite in tests/contract holds both sides to the same words.
 """
 
@@ -101,7 +102,7 @@ class RunStore(Protocol):
         """Take a queued run, or one whose lease is over, under the next epoch."""
 
     def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
-        """Keep the lease of this epoch; None when it is lost."""
+        """Keep the lease of this epoch, never making it shorter; None when it is lost."""
 
     def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
         """Queue the run again from this epoch; fault counts an attempt. False when it is lost."""
@@ -196,7 +197,15 @@ class Posted(StrEnum):
 
 
 class Posts(Protocol):
+    """The Lambdas' way to viewers: a frame now and then."""
+
     def post(self, connection_id: str, frame: bytes) -> Posted: ...
+
+
+class AsyncPosts(Protocol):
+    """The worker's: thousands of frames a second, on its event loop. The outcomes are the same."""
+
+    async def post(self, connection_id: str, frame: bytes) -> Posted: ...
 
 
 class Purges(Protocol):

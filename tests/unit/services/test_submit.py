@@ -196,10 +196,16 @@ def test_text_that_cannot_be_taken_is_refused_before_anything_is_read(
 
 
 def test_the_longest_text_is_taken_as_it_is(desk: Desk) -> None:
-    text = "😀" * (LIMITS[Tier.FREE].max_text_chars - 3) + "\n\té"
+    text = "a" * (LIMITS[Tier.FREE].max_text_chars - 103) + "😀" * 100 + "\n\té"
     desk.submitted(replace(SEND, text=text))
     (message,) = desk.database.messages.values()
     assert message.text == text
+
+
+def test_a_text_that_no_prompt_can_hold_is_refused_before_it_costs_anything(desk: Desk) -> None:
+    characters = LIMITS[Tier.FREE].max_text_chars - 1
+    assert desk.refused(replace(SEND, text="字" * characters)) is Code.TEXT_TOO_LONG
+    assert desk.database.messages == desk.database.ledgers == {}
 
 
 def test_the_same_id_for_another_text_or_chat_is_a_conflict(desk: Desk) -> None:

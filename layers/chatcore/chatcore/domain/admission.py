@@ -6,7 +6,7 @@ Pure: it sees what was read, and returns what is to be written in one transactio
 from dataclasses import dataclass, replace
 
 from chatcore.domain import ledger as accounts
-from chatcore.domain.chat import Chat, Message, Role, next_seq
+from chatcore.domain.chat import Chat, Message, Role, check_text, next_seq
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User, chat_id_for, digest_of, run_id_for
 from chatcore.domain.ledger import Ledger
@@ -62,8 +62,23 @@ class Repeat:
     run: Run
 
 
+def check_send(send: Send, limits: TierLimits) -> Refusal | None:
+    """Why this text is refused whatever the state of chat and account, or None."""
+    refusal = check_text(send.text, limits.max_text_chars, send.message_id)
+    if refusal is not None:
+        return refusal
+    # By a guess, since counting takes a vocabulary; the worker, which has one, counts again.
+    if accounts.estimate_tokens(send.text) > accounts.prompt_tokens(limits):
+        return Refusal(
+            Code.TEXT_TOO_LONG,
+            "The message is longer than the model can read at once. Please shorten it.",
+            send.message_id,
+        )
+    return None
+
+
 def decide(send: Send, view: View, limits: TierLimits, now_ms: int) -> Admission | Repeat | Refusal:
-    """The text has been checked before (see `chat.check_text`)."""
+    """The text has been checked before (see `check_send`)."""
     if view.run is not None:
         same_chat = send.chat_id in (None, view.run.chat_id)
         if same_chat and view.run.digest == digest_of(send.text):

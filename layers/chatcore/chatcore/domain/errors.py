@@ -37,6 +37,7 @@ class Code(StrEnum):
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_ERROR = "engine_error"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    PROMPT_TOO_LONG = "prompt_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ class EngineFailed(Retryable):
 
 class EngineRefused(Terminal):
     """The engine will not take this prompt with these parameters."""
+
+
+class PromptTooLong(Terminal):
+    """The newest message alone is more than the model can read."""
 
 
 class Misconfigured(Terminal):

@@ -42,10 +42,14 @@ def estimate_tokens(text: str) -> int:
     return len(text.encode("utf-8")) // 3 + 8
 
 
+def prompt_tokens(limits: TierLimits) -> int:
+    """What of the context is left to the prompt."""
+    return limits.context_tokens - limits.max_output_tokens
+
+
 def reservation(text: str, context_tokens: int, limits: TierLimits) -> int:
     """What to hold back for a run until its true cost is known."""
-    prompt_limit = limits.context_tokens - limits.max_output_tokens
-    prompt = min(prompt_limit, context_tokens + estimate_tokens(text))
+    prompt = min(prompt_tokens(limits), context_tokens + estimate_tokens(text))
     return cost_tokens(Usage(input_tokens=prompt, output_tokens=limits.max_output_tokens))
 
 

@@ -232,6 +232,7 @@ def usage_for(usage: Usage) -> UsageFields:
 
 
 FAILURE_WORDS = {
+    Code.PROMPT_TOO_LONG: "The message is longer than the model can read at once. Please shorten it.",
     Code.ENGINE_UNAVAILABLE: "No engine could answer in time. Please try again.",
     Code.ENGINE_ERROR: "The engine failed while it answered. Please try again.",
     Code.ATTEMPTS_EXHAUSTED: "The answer broke off several times. Please try again.",

@@ -16,5 +16,11 @@ def settle(runs: RunStore, run: Run, ending: Ending) -> Run | None:
     stored = runs.get(run.run_id)
     if stored is None or stored.status not in TERMINAL:
         return None
-    ours = stored.epoch == run.epoch and stored.ended_ms == ending.ended_ms
-    return stored if ours else None
+    ours = ended(run, ending)
+    same = (stored.epoch, stored.status, stored.ended_ms, stored.length) == (
+        ours.epoch,
+        ours.status,
+        ours.ended_ms,
+        ours.length,
+    )
+    return stored if same else None

@@ -9,8 +9,7 @@ read ──▶ decide ──▶ one transaction ──▶ lane
 
 from dataclasses import dataclass
 
-from chatcore.domain.admission import Admission, Repeat, Send, decide
-from chatcore.domain.chat import check_text
+from chatcore.domain.admission import Admission, Repeat, Send, check_send, decide
 from chatcore.domain.errors import Code, Conflict, Refusal, StoreUnavailable
 from chatcore.domain.lanes import Lane
 from chatcore.domain.run import Run, Status
@@ -33,7 +32,7 @@ class Submitted:
 def submit(stores: Stores, lanes: Lanes, send: Send, now_ms: int) -> Submitted | Refusal:
     """Raises StoreUnavailable when database or lane cannot be reached: sending again is safe."""
     limits = LIMITS[send.user.tier]
-    refusal = check_text(send.text, limits.max_text_chars, send.message_id)
+    refusal = check_send(send, limits)
     if refusal is not None:
         return refusal
     unavailable: StoreUnavailable | None = None

@@ -116,8 +116,13 @@ class DynamoRuns:
         raise Conflict(run_id)
 
     def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+        # A renewal that was given up may still come, after the one that followed it: it must not take
+        # away from a lease that its holder counts on.
+        longer = RunItem.lease_until_ms <= lease_until_ms
         return self._update(
-            run_id, [RunItem.lease_until_ms.set(lease_until_ms)], _in_epoch(Event.COMPLETE, epoch)
+            run_id,
+            [RunItem.lease_until_ms.set(lease_until_ms)],
+            _in_epoch(Event.COMPLETE, epoch) & longer,
         )
 
     def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:

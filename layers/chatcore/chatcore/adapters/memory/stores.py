@@ -180,7 +180,7 @@ class MemoryRuns:
     def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
         with self.database.lock:
             run = self._running(run_id, epoch)
-            if run is None:
+            if run is None or run.lease_until_ms > lease_until_ms:
                 return None
             return self._store(replace(run, lease_until_ms=lease_until_ms))
 
