@@ -1,0 +1,45 @@
+"""The local cloud that integration and browser tests share: started once, ended whatever happens."""
+
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+
+from tests.cloud import Cloud, running_cloud
+from tests.person import Person, sign_up
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[Cloud]:
+    # pytest unwinds on Ctrl-C only; a `kill` of it must not leave the cloud's processes behind.
+    former = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with running_cloud() as running:
+            yield running
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def person(cloud: Cloud) -> Iterator[Callable[[str], Person]]:
+    """Signs up somebody new of a tier, with nothing used and nothing said."""
+    people: list[Person] = []
+
+    def make(tier: str) -> Person:
+        people.append(sign_up(cloud, tier))
+        return people[-1]
+
+    yield make
+    for each in people:
+        each.http.close()
+
+
+@pytest.fixture
+def alice(person: Callable[[str], Person]) -> Person:
+    return person("plus")
