@@ -1,6 +1,8 @@
 /** The open chat: its messages, the composer and its buttons. Shows and reports; decides nothing. */
 
-import { KeyedList, element, part, setText } from "./elements";
+import { Pacer } from "../client/pacer";
+import { KeyedList, element, growText, part, setText } from "./elements";
+import { clock } from "./surroundings";
 import type { Entry } from "./thread";
 
 export interface ThreadActions {
@@ -33,6 +35,10 @@ export class ThreadView {
   private readonly stop = part("stop", HTMLButtonElement);
   private readonly sendButton = part("send", HTMLButtonElement);
   private readonly items = new KeyedList<MessageItem>(this.messages);
+  /** Those with text that has arrived and is not shown yet. */
+  private readonly behind = new Set<MessageItem>();
+  private readonly stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
+  private isFrameDue = false;
   private canSend = false;
   private isAtEnd = true;
 
@@ -52,6 +58,9 @@ export class ThreadView {
     this.older.addEventListener("click", () => actions.olderMessages());
     this.scroller.addEventListener("scroll", () => {
       this.isAtEnd = this.fromEnd_px() - this.scroller.clientHeight < AT_END_PX;
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.showArrived();
     });
     // A phone's keyboard or a turned phone must not hide the end from who was reading there.
     new ResizeObserver(() => {
@@ -83,16 +92,41 @@ export class ThreadView {
   }
 
   private showEntries(entries: readonly Entry[], hasOlder: boolean): void {
+    this.keepingPlace(() => {
+      this.older.hidden = !hasOlder;
+      this.behind.clear();
+      this.items.show(
+        entries,
+        (entry) => entry.key,
+        (entry) => new MessageItem(entry.role),
+        (item, entry) => {
+          item.set(entry);
+          this.behind.add(item);
+        },
+      );
+      this.showArrived();
+    });
+  }
+
+  /** Shows as much as the pace allows, and comes back for the rest with the next picture. */
+  private showArrived(): void {
+    // A hidden page is drawn no pictures, so nothing would come back for the rest.
+    const isPaced = !document.hidden && !this.stillness.matches;
+    for (const item of this.behind) if (!item.showArrived(isPaced)) this.behind.delete(item);
+    if (this.behind.size === 0 || this.isFrameDue) return;
+    this.isFrameDue = true;
+    requestAnimationFrame(() => {
+      this.isFrameDue = false;
+      this.keepingPlace(() => this.showArrived());
+    });
+  }
+
+  /** Whoever reads the end goes on doing so, and nothing else moves because of what came before. */
+  private keepingPlace(change: () => void): void {
     const fromEnd_px = this.fromEnd_px();
     const wasAtEnd = fromEnd_px - this.scroller.clientHeight < AT_END_PX;
     const firstBefore = this.messages.firstElementChild;
-    this.older.hidden = !hasOlder;
-    this.items.show(
-      entries,
-      (entry) => entry.key,
-      (entry) => new MessageItem(entry.role),
-      (item, entry) => item.show(entry),
-    );
+    change();
     const cameBefore = firstBefore !== null && firstBefore !== this.messages.firstElementChild;
     if (wasAtEnd) this.scrollToEnd();
     else if (cameBefore) this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd_px;
@@ -120,11 +154,18 @@ export class ThreadView {
   }
 }
 
-/** One message. The element marked as the message holds its text and nothing else. */
+/**
+ * One message. The element marked as the message holds its text and nothing else.
+ *
+ * An answer that was seen in the making is paced, and says that it ended only with its whole text;
+ * everything else is shown as it comes.
+ */
 class MessageItem {
   readonly root: HTMLLIElement;
   private readonly text: HTMLElement;
   private readonly note: HTMLElement;
+  private entry: Entry | null = null;
+  private pacer: Pacer | null = null;
 
   constructor(role: Entry["role"]) {
     this.text = element("div", { class: "text", "data-testid": "message", "data-role": role });
@@ -138,10 +179,28 @@ class MessageItem {
     );
   }
 
-  show(entry: Entry): void {
-    setText(this.text, entry.text);
-    this.text.dataset["status"] = entry.status;
-    setText(this.note, entry.note ?? "");
-    this.note.hidden = entry.note === null;
+  set(entry: Entry): void {
+    this.entry = entry;
+    const isMade = entry.status === "queued" || entry.status === "running";
+    if (isMade) this.pacer ??= new Pacer();
+    this.pacer?.arrived(entry.text, clock.nowMs());
+    if (!isMade) this.pacer?.ended(clock.nowMs());
+  }
+
+  /** Answers whether there is more to show later. */
+  showArrived(isPaced: boolean): boolean {
+    const { entry, pacer } = this;
+    if (entry === null) return false;
+    if (!isPaced) pacer?.catchUp();
+    const now_ms = clock.nowMs();
+    const isBehind = pacer?.isBehindAt(now_ms) ?? false;
+    growText(this.text, pacer?.shownAt(now_ms) ?? entry.text);
+    const isMade = entry.status === "queued" || entry.status === "running";
+    if (!isBehind || isMade) {
+      this.text.dataset["status"] = entry.status;
+      setText(this.note, entry.note ?? "");
+      this.note.hidden = entry.note === null;
+    }
+    return isBehind;
   }
 }
