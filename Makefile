@@ -39,11 +39,14 @@ TYPED := $(wildcard functions gpu_service local bench tests) layers/chatcore/cha
 help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
+	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
 	@echo 'make check       lint, formatting, strict types, import rules, template checks'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
 	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
 	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
+	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
+	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
 
 .PHONY: run
@@ -59,6 +62,10 @@ test: $(SETUP)
 	@cd web && npm test --silent
 	@echo '==> Tests: $(TESTS)'
 	@$(PY) -m pytest $(TESTS) $(PYTEST_ARGS)
+
+.PHONY: simulate
+simulate: $(VENVS)/dev/.ready
+	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)))
 
 .PHONY: check
 check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
@@ -79,6 +86,14 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 .PHONY: bench-ttft bench-cost
 bench-ttft bench-cost: bench-%: $(SETUP)
 	@$(PY) -m bench.$* $(if $(FULL),--full)
+
+.PHONY: bench-stream
+bench-stream: $(VENVS)/dev/.ready
+	@$(PY) -m bench.stream $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
+
+.PHONY: bench-worker
+bench-worker: $(VENVS)/dev/.ready
+	@$(PY) -m bench.worker $(if $(FULL),--full)
 
 .PHONY: lock
 lock: $(VENVS)/boot/.ready

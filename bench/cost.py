@@ -32,14 +32,13 @@ from bench import cloud
 from bench.dynamo_units import Item, index_write_units, item_bytes, read_units, write_units
 from bench.report import Figure, Goal, finish, reported
 from chatcore.adapters import aws
-from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.domain.ledger import estimate_tokens
 from chatcore.domain.run import Usage
-from chatcore.ports import Generated
+from chatcore.ports import Generated, Posted
 from gpu_service.worker.threads import Threads
 from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
 from local import worker as local_worker
@@ -139,13 +138,21 @@ class Meter:
 
     def _post(self, **heard: Any) -> Any:  # noqa: ANN401 - botocore's
         """Answers in the place of the far end; botocore then sends nothing."""
-        frame = json.loads(heard["params"]["body"])
         time.sleep(POST_S)
+        self.note_frame(heard["params"]["body"])
+        return SimpleNamespace(status_code=HTTPStatus.OK), {}
+
+    def note_frame(self, body: bytes | str) -> None:
+        frame = json.loads(body)
         with self._lock:
             self.bill.frame_types[frame["type"]] += 1
         if frame["type"] == "run.completed":
             self.ended.set()
-        return SimpleNamespace(status_code=HTTPStatus.OK), {}
+
+    def note_call(self, call: str) -> None:
+        """One that botocore does not make."""
+        with self._lock:
+            self.bill.calls[self.step, call] += 1
 
     def _count_units(
         self, step: str, operation: str, params: Mapping[str, Any], parsed: Mapping[str, Any]
@@ -163,6 +170,11 @@ class Meter:
                     bill.read_units[step] += read_units(size_bytes, transaction=True)
             case "PutItem" | "UpdateItem" | "DeleteItem":
                 bill.write_units[step] += self._written(params, transaction=False)
+            case "BatchWriteItem":
+                for table, requests in params["RequestItems"].items():
+                    for request in requests:
+                        put = {"TableName": table, "Item": request["PutRequest"]["Item"]}
+                        bill.write_units[step] += self._written(put, transaction=False)
             case "TransactWriteItems":
                 for entry in params["TransactItems"]:
                     (write,) = entry.values()
@@ -194,6 +206,19 @@ KEYS = {
     "checkpoints": ("run_id", "part"),
     "ledgers": ("user_id",),
 }
+
+
+@dataclass
+class MeteredPosts:
+    """The worker's posts, with the far end played."""
+
+    meter: Meter
+
+    async def post(self, connection_id: str, frame: bytes) -> Posted:
+        self.meter.note_call("ApiGatewayManagementApi.PostToConnection")
+        await asyncio.sleep(POST_S)
+        self.meter.note_frame(frame)
+        return Posted.SENT
 
 
 @dataclass
@@ -318,7 +343,7 @@ def _worker(settings: Mapping[str, str], engine: PacedEngine) -> Worker:
         stores=dynamo_stores(open_tables(TableNames(**tables))),
         lanes=SqsLanes(client, settings["LANE_BASE_URL"]),
         inboxes=SqsInboxes(client, settings["INBOX_BASE_URL"]),
-        posts=ApiGatewayPosts(callback_client(settings["CALLBACK_URL"])),
+        posts=MeteredPosts(engine.meter),
         engine=engine,
         count_tokens=estimate_tokens,
         calls=Threads(POLLS, "aws"),

@@ -36,6 +36,10 @@ def at_most(value: float, bound: float) -> Goal:
     return Goal(round(value, 3), f"<= {bound:g}", value <= bound)
 
 
+def at_least(value: float, bound: float) -> Goal:
+    return Goal(round(value, 3), f">= {bound:g}", value >= bound)
+
+
 def percentile(values: Sequence[float], percent: float) -> float:
     """By nearest rank: always a value that was measured. The 99th of fewer than 100 is the greatest."""
     if not values:

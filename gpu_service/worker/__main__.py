@@ -16,6 +16,7 @@ from chatcore.adapters.vocabulary import load_vocabulary
 from chatcore.domain.errors import Misconfigured
 from chatcore.domain.lanes import LANES
 from chatcore.settings import WorkerSettings
+from gpu_service.worker.interpreter import keep_gaps_short
 from gpu_service.worker.threads import Threads
 from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
 
@@ -55,6 +56,7 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stopping.set)
+    keep_gaps_short()
     try:
         async with posts:
             await worker.run()

@@ -36,6 +36,7 @@ from chatcore.services.claim import Mine, claim
 from chatcore.services.history import read_history
 from chatcore.services.settle import settle
 from gpu_service.worker.broadcast import Broadcast
+from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.threads import Calls
 
@@ -54,6 +55,7 @@ class Maker:
     lanes: Lanes
     engine: Engine
     broadcast: Broadcast
+    checkpoints: Checkpoints
     calls: Calls
     count_tokens: CountTokens
     logger: Logger
@@ -116,7 +118,9 @@ class Maker:
                     if live.ended is None:
                         # Whoever goes on with it speaks; nothing more of this epoch may be heard.
                         live.break_off(Stop.LOST)
-                    self.live.pop(job.run_id, None)
+                    if self.live.get(job.run_id) is live:
+                        # Else handed back, and claimed here again while its job was put back.
+                        del self.live[job.run_id]
                     self.early_cancels.discard(job.run_id)
                 return
         finally:
@@ -275,7 +279,7 @@ class Maker:
         for piece in live.next_checkpoints():
             if not live.may_speak():
                 return
-            await self.calls(self.stores.runs.put_checkpoint, piece, self.now_ms())
+            await self.checkpoints.put(piece)
             live.durable = piece.offset + len(piece.text)
 
     async def _hand_back(

@@ -16,6 +16,7 @@ from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
 from chatcore.services.attach import frames_for
 from gpu_service.worker.answer import Maker
 from gpu_service.worker.broadcast import Broadcast
+from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.threads import Calls
@@ -30,8 +31,8 @@ EARLY_CANCELS = 1_000
 
 DRAIN_LOOK_S = 0.2
 
-BOUNCE_PAUSE_S = 0.1
-"""Before an attach to a run that this worker has just claimed, but not yet begun, is looked at."""
+BOUNCE_PAUSES_S = (0.1, 0.3, 1.0, 3.0)
+"""Before each look at an attach to a run that this worker may have claimed, but not yet begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Worker:
             lanes=parts.lanes,
             engine=parts.engine,
             broadcast=broadcast,
+            checkpoints=Checkpoints(parts.stores.runs, parts.calls, parts.now_ms),
             calls=parts.calls,
             count_tokens=parts.count_tokens,
             logger=parts.logger,
@@ -163,20 +165,35 @@ class Worker:
                 live.break_off(Stop.CANCEL)
         elif live is None:
             # Beside the listening: the next control, a cancel perhaps, does not wait for it.
-            task = asyncio.create_task(self._attach_elsewhere(control))
+            task = asyncio.create_task(self._attach_later(control, broadcast))
             self._elsewhere.add(task)
             task.add_done_callback(self._elsewhere.discard)
         else:
             attach_here(live, control, broadcast)
 
-    async def _attach_elsewhere(self, control: Attach) -> None:
-        """The run ended, moved on, or is about to begin here: answer as a Lambda would."""
+    async def _attach_later(self, control: Attach, broadcast: Broadcast) -> None:
+        """The run is about to begin here, or it ended or moved on: then answer as a Lambda would."""
+        for pause_s in BOUNCE_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            live = self._live.get(control.run_id)
+            if live is not None:
+                attach_here(live, control, broadcast)
+                return
+            if await self._attach_elsewhere(control):
+                return
+        # Claimed by a call whose answer was lost: nobody makes it until its lease is over. The viewer
+        # is noted on the run, and attaches again when it has heard nothing.
+        self.parts.logger.warning("attach.left", extra={"run_id": control.run_id})
+
+    async def _attach_elsewhere(self, control: Attach) -> bool:
+        """False where the run is this worker's own, by what is stored: nobody else could answer."""
         parts = self.parts
-        await asyncio.sleep(BOUNCE_PAUSE_S)
         try:
             run = await parts.calls(parts.stores.runs.get, control.run_id)
             if run is None:
-                return
+                return True
+            if run.worker_id == self.worker_id:
+                return False
             events = await parts.calls(
                 frames_for,
                 parts.stores,
@@ -190,11 +207,12 @@ class Worker:
         except Retryable as error:
             # The client attaches again when it has heard nothing.
             parts.logger.warning("attach.left", extra={"reason": repr(error)})
-            return
+            return True
         for event in events:
             posted = await parts.posts.post(control.connection_id, encode(event))
             if posted is not Posted.SENT:
-                return
+                break
+        return True
 
 
 def attach_here(live: LiveRun, control: Attach, broadcast: Broadcast) -> None:

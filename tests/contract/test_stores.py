@@ -8,7 +8,7 @@ import pytest
 from chatcore.domain import lease
 from chatcore.domain.admission import Admission, decide
 from chatcore.domain.chat import Chat, Message, Role
-from chatcore.domain.errors import Code, Conflict
+from chatcore.domain.errors import Code, Conflict, Refusal
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import LIMITS, Tier
@@ -181,6 +181,15 @@ class TestLease:
         assert renewed is not None
         assert renewed.lease_until_ms == NOW_MS + 99_000
 
+    def test_a_late_renewal_does_not_make_it_shorter(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        for until_ms in (NOW_MS + 99_000, NOW_MS + 99_000):
+            assert stores.runs.renew(run.run_id, run.epoch, until_ms) is not None
+        assert stores.runs.renew(run.run_id, run.epoch, NOW_MS + 98_000) is None
+        stored = stores.runs.get(run.run_id)
+        assert stored is not None
+        assert stored.lease_until_ms == NOW_MS + 99_000
+
     def test_an_older_epoch_writes_nothing(self, stores: Stores) -> None:
         old = claimed(stores, admitted(stores, send_of()))
         late_ms = old.lease_until_ms + lease.SKEW_MARGIN_MS + 1
@@ -324,17 +333,48 @@ class TestCheckpoints:
             Checkpoint("r_1", 2, 0, "Hello"),
         ]
         for piece in [*pieces, Checkpoint("r_2", 1, 0, "other")]:
-            stores.runs.put_checkpoint(piece, NOW_MS)
+            stores.runs.put_checkpoints([piece], NOW_MS)
         found = stores.runs.checkpoints("r_1")
         assert sorted(found, key=lambda c: (c.epoch, c.offset)) == pieces
 
     def test_they_go_with_their_run(self, stores: Stores) -> None:
         run = admitted(stores, send_of())
         for offset in range(30):
-            stores.runs.put_checkpoint(Checkpoint(run.run_id, 1, offset, "x"), NOW_MS)
+            stores.runs.put_checkpoints([Checkpoint(run.run_id, 1, offset, "x")], NOW_MS)
         stores.runs.remove([run.run_id, "r_unknown"])
         assert stores.runs.get(run.run_id) is None
         assert stores.runs.checkpoints(run.run_id) == []
+
+
+class TestRemovedRuns:
+    def test_a_late_repeat_of_the_send_finds_that_it_is_gone(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        first = stores.runs.view(send_of())
+        assert (first.run is not None, first.run_is_gone) == (True, False)
+        assert stores.runs.end(run, ending())
+        for _ in range(2):
+            stores.runs.remove([run.run_id])
+            assert stores.runs.get(run.run_id) is None
+            view = stores.runs.view(send_of())
+            assert (view.run, view.run_is_gone) == (None, True)
+        refusal = decide(send_of(), view, LIMITS[Tier.FREE], NOW_MS)
+        assert isinstance(refusal, Refusal)
+        assert refusal.code is Code.CHAT_NOT_FOUND
+
+    def test_nothing_brings_it_back(self, stores: Stores) -> None:
+        send = send_of()
+        late = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        run = claimed(stores, admitted(stores, send))
+        assert stores.runs.end(run, ending())
+        stores.runs.remove([run.run_id])
+        assert isinstance(late, Admission)
+        with pytest.raises(Conflict):
+            stores.runs.admit(late)
+        assert stores.runs.claim(run.run_id, "worker-1", "i", NOW_MS) == Over()
+        assert stores.runs.add_viewer(run.run_id, "socket-1") is None
+        assert stores.runs.request_cancel(run.run_id) is None
+        assert not stores.runs.end(run, ending())
+        assert stores.runs.get(run.run_id) is None
 
 
 class TestTickets:

@@ -89,6 +89,10 @@ class MessageStore(Protocol):
         """Remove these, whichever are still there."""
 
 
+MAX_CHECKPOINTS = 25
+"""In one call: a DynamoDB batch (vendor's page: BatchWriteItem)."""
+
+
 class RunStore(Protocol):
     def view(self, send: Send) -> View:
         """What `admission.decide` needs, consistent, in one round trip."""
@@ -120,9 +124,12 @@ class RunStore(Protocol):
         """Note on a running run that it is to be cancelled; None when it is not running."""
 
     def remove(self, run_ids: Sequence[str]) -> None:
-        """Remove runs and their checkpoints, whichever are still there."""
+        """Remove runs and their checkpoints, whichever are still there. Of an ended run its id stays
+        for as long as the run would have: a late repeat of its send must not make it anew."""
 
-    def put_checkpoint(self, checkpoint: Checkpoint, now_ms: int) -> None: ...
+    def put_checkpoints(self, checkpoints: Sequence[Checkpoint], now_ms: int) -> None:
+        """Write these, at most MAX_CHECKPOINTS, each by itself, no two in one place. Raises
+        StoreUnavailable where not all are known to be written: they may be put again."""
 
     def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
         """All pieces of all epochs, consistent, in no promised order."""

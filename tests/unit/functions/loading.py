@@ -3,9 +3,12 @@
 Loading opens clients (no connections); tests then put memory sides in their places.
 """
 
+import asyncio
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +35,18 @@ ENVIRONMENT = {
 }
 
 
+@contextmanager
+def event_loop() -> Iterator[None]:
+    """Mangum takes the thread's event loop, and where there is none makes one that nobody closes."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 @cache
 def load_function(name: str) -> ModuleType:
     """The app module of functions/<name>, loaded once a session."""
@@ -46,7 +61,8 @@ def load_function(name: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         # dataclasses look their own module up.
         sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        with event_loop():
+            spec.loader.exec_module(module)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +12,18 @@ from chatcore.domain.ledger import Ledger
 from chatcore.domain.tiers import LIMITS, Tier
 from tests.unit.functions.cloud import Away, Broken, Cloud
 from tests.unit.functions.events import ID_CLAIMS
-from tests.unit.functions.loading import load_function
+from tests.unit.functions.loading import event_loop, load_function
 
 BOB = {**ID_CLAIMS, "sub": "user-bob", "custom:tier": "pro"}
 NOWHERE = "c_" + "a" * 26
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     cloud = Cloud()
     cloud.enter(load_function("http_api"), monkeypatch)
-    return cloud
+    with event_loop():
+        yield cloud
 
 
 def new_chat(cloud: Cloud, title: str | None = None) -> str:

@@ -61,7 +61,7 @@ def running(desk: Desk) -> Run:
 
 
 def checkpoint(desk: Desk, run: Run, text: str) -> None:
-    desk.stores.runs.put_checkpoint(Checkpoint(run.run_id, run.epoch, 0, text), desk.clock())
+    desk.stores.runs.put_checkpoints([Checkpoint(run.run_id, run.epoch, 0, text)], desk.clock())
 
 
 def test_a_queued_run_gains_a_viewer(desk: Desk, inboxes: MemoryInboxes) -> None:

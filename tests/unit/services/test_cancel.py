@@ -70,7 +70,7 @@ def test_a_run_whose_lease_is_over_ends_here_with_its_durable_text_and_its_cost(
     run = claimed(desk.stores, desk.submitted().run, now_ms=desk.clock())
     spent = Usage(input_tokens=9, output_tokens=4)
     desk.database.runs[run.run_id] = replace(run, spent=spent)
-    desk.stores.runs.put_checkpoint(Checkpoint(run.run_id, 1, 0, "so far"), desk.clock())
+    desk.stores.runs.put_checkpoints([Checkpoint(run.run_id, 1, 0, "so far")], desk.clock())
     desk.clock.advance(lease.LEASE_MS + lease.SKEW_MARGIN_MS)
     assert cancelled(desk, inboxes, run).status is Status.RUNNING
     desk.clock.advance(1)

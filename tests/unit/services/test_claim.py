@@ -24,7 +24,7 @@ def taken(desk: Desk, run: Run, worker_id: str = "worker-1") -> Mine:
 
 
 def write(desk: Desk, run: Run, epoch: int, offset: int, text: str) -> None:
-    desk.stores.runs.put_checkpoint(Checkpoint(run.run_id, epoch, offset, text), desk.clock())
+    desk.stores.runs.put_checkpoints([Checkpoint(run.run_id, epoch, offset, text)], desk.clock())
 
 
 def test_the_first_epoch_begins_empty_and_reads_nothing(desk: Desk) -> None:

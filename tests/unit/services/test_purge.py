@@ -34,7 +34,7 @@ def filled(desk: Desk, turns: int) -> str:
         send = replace(SEND, message_id=f"message-{number:04d}", chat_id=chat_id)
         run = desk.submitted(send).run
         chat_id = run.chat_id
-        desk.stores.runs.put_checkpoint(Checkpoint(run.run_id, 1, 0, "Hi"), desk.clock())
+        desk.stores.runs.put_checkpoints([Checkpoint(run.run_id, 1, 0, "Hi")], desk.clock())
         desk.complete(run.run_id)
         desk.database.ledgers[ALICE.user_id] = replace(
             desk.database.ledgers[ALICE.user_id], used_tokens=0

@@ -205,7 +205,8 @@ def test_the_longest_text_is_taken_as_it_is(desk: Desk) -> None:
 def test_a_text_that_no_prompt_can_hold_is_refused_before_it_costs_anything(desk: Desk) -> None:
     characters = LIMITS[Tier.FREE].max_text_chars - 1
     assert desk.refused(replace(SEND, text="字" * characters)) is Code.TEXT_TOO_LONG
-    assert desk.database.messages == desk.database.ledgers == {}
+    assert not desk.database.messages
+    assert not desk.database.ledgers
 
 
 def test_the_same_id_for_another_text_or_chat_is_a_conflict(desk: Desk) -> None:

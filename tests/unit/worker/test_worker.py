@@ -141,7 +141,7 @@ class TestAnAnswer:
         stage = stage_saying(words(ANSWER, after_s=0.7))
         stage.start()
         run = stage.send()
-        await asyncio.sleep(2.08)
+        await asyncio.sleep(2.15)
         pieces = stage.stores.runs.checkpoints(run.run_id)
         assert "".join(p.text for p in sorted(pieces, key=lambda p: p.offset)) == "The answer "
 

@@ -1,13 +1,13 @@
 """Owns posting to WebSocket connections from an event loop: the worker's side of API Gateway.
 
-botocore's client would take a thread and a millisecond of CPU for each frame; here its signer and
-aiohttp's connections take a quarter of that (`make bench-worker`). The Lambdas, which post one frame
-and end, keep `adapters.apigateway`. It must not retry: the worker merges what has come meanwhile into
-its next try.
+botocore's client would take a thread and a millisecond of CPU for each frame; aiohttp's connections
+take a fifth of that (`make bench-worker`). The Lambdas, which post one frame and end, keep
+`adapters.apigateway`. It must not retry: the worker merges what has come meanwhile into its next try.
 """
 
 import asyncio
 import ssl
+from datetime import UTC, datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -15,12 +15,11 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.httpsession import get_cert_path
 from yarl import URL
 
 from chatcore.adapters.aws import session
+from chatcore.adapters.sigv4 import PostSigner
 from chatcore.domain.errors import Misconfigured
 from chatcore.ports import Posted
 
@@ -34,19 +33,23 @@ so it is asked on a thread, now and then."""
 
 
 class AsyncApiGatewayPosts:
-    """Made and used inside one running event loop: `async with`."""
+    """Made and used inside one running event loop: `async with`. Raises Misconfigured where there are
+    no credentials or no region."""
 
     def __init__(self, callback_url: str, max_connections: int) -> None:
-        self._base_url = f"{callback_url}/@connections/"
-        self._max_connections = max_connections
-        self._credentials = session().get_credentials()
+        credentials = session().get_credentials()
         region = session().get_config_variable("region")
-        if self._credentials is None or not region:
+        if credentials is None or not region:
             raise Misconfigured("AWS credentials or region are missing")
-        self._signer = SigV4Auth(self._credentials.get_frozen_credentials(), "execute-api", region)
-        scheme, host = urlsplit(callback_url).scheme, urlsplit(callback_url).hostname or ""
-        self._proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-        self._looking: asyncio.Task[None] | None = None
+        parts = urlsplit(callback_url)
+        self._path = f"{parts.path}/@connections/"
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._max_connections = max_connections
+        self._credentials = credentials
+        self._frozen = credentials.get_frozen_credentials()
+        self._signer = PostSigner(callback_url, region)
+        bypassed = proxy_bypass(parts.hostname or "")
+        self._proxy = None if bypassed else getproxies().get(parts.scheme)
 
     async def __aenter__(self) -> Self:
         # The certificates that botocore trusts, not the system's: one machine, one answer.
@@ -58,7 +61,7 @@ class AsyncApiGatewayPosts:
             timeout=_TIMEOUT,
             skip_auto_headers=_UNSIGNED_HEADERS,
         )
-        self._looking = asyncio.create_task(self._keep_credentials())
+        self._looking = asyncio.create_task(self._look_after_credentials())
         return self
 
     async def __aexit__(
@@ -67,21 +70,17 @@ class AsyncApiGatewayPosts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+        self._looking.cancel()
         await self._http.close()
 
     async def post(self, connection_id: str, frame: bytes) -> Posted:
-        url = self._base_url + quote(connection_id, safe="")
-        request = AWSRequest("POST", url, data=frame)
-        self._signer.add_auth(request)
+        path = self._path + quote(connection_id, safe="")
+        headers = self._signer.headers(path, frame, self._frozen, datetime.now(UTC))
+        # As it was signed: aiohttp would decode and encode it anew.
+        url = URL(self._origin + path, encoded=True)
         try:
             async with self._http.post(
-                # As it was signed: aiohttp would decode and encode it anew.
-                URL(url, encoded=True),
-                data=frame,
-                headers=request.headers.items(),
-                proxy=self._proxy,
+                url, data=frame, headers=headers, proxy=self._proxy
             ) as response:
                 # To its end, or the connection could not be used again.
                 await response.read()
@@ -91,10 +90,7 @@ class AsyncApiGatewayPosts:
             return Posted.SENT
         return Posted.GONE if response.status == HTTPStatus.GONE else Posted.FAILED
 
-    async def _keep_credentials(self) -> None:
-        assert self._credentials is not None
+    async def _look_after_credentials(self) -> None:
         while True:
             await asyncio.sleep(CREDENTIALS_LOOK_S)
-            self._signer.credentials = await asyncio.to_thread(
-                self._credentials.get_frozen_credentials
-            )
+            self._frozen = await asyncio.to_thread(self._credentials.get_frozen_credentials)

@@ -36,11 +36,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What has been read before deciding; None where there is no such item."""
+    """What has been read before deciding; None where there is no such item. run_is_gone: there was such
+    a run, and it was deleted with its chat."""
 
     chat: Chat | None
     run: Run | None
     ledger: Ledger
+    run_is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def decide(send: Send, view: View, limits: TierLimits, now_ms: int) -> Admission
             "This message id was already used for another message.",
             send.message_id,
         )
+    if view.run_is_gone:
+        return Refusal(Code.CHAT_NOT_FOUND, "This chat has been deleted.", send.message_id)
     chat = view.chat
     if send.chat_id is not None and (chat is None or chat.deleted_ms is not None):
         return Refusal(Code.CHAT_NOT_FOUND, "There is no such chat.", send.message_id)

@@ -4,13 +4,13 @@
                claim       stop|end                   by its own clock;
     worker B                       |--- may claim     B waits MARGIN after the end, by its own.
 
-Between the two lies 2 × MARGIN, so clocks may differ by that much before two workers could both
-believe to be the holder. Even then every write is conditional on the epoch.
+Between the two lies 2 × MARGIN, so two clocks may differ by that much before two workers could both
+believe to be the holder: each may be off by MARGIN. Even then every write is conditional on the epoch.
 """
 
 LEASE_MS = 20_000
 RENEW_EVERY_MS = 5_000
-SKEW_MARGIN_MS = 3_000
+SKEW_MARGIN_MS = 5_000
 
 
 def until(now_ms: int) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from chatcore.domain.run import Run
 from chatcore.domain.stream import durable_text, taken_over
-from chatcore.ports import Claimed, Held, Over, RunStore
+from chatcore.ports import MAX_CHECKPOINTS, Claimed, Held, Over, RunStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ def claim(
     # Written before this epoch says a word: whatever the former worker still writes is then passed
     # over for good, also by an epoch 3 that finds nothing else of this one.
     text = durable_text(runs.checkpoints(run.run_id))
-    for piece in taken_over(run.run_id, run.epoch, text):
-        runs.put_checkpoint(piece, now_ms)
+    pieces = taken_over(run.run_id, run.epoch, text)
+    for start in range(0, len(pieces), MAX_CHECKPOINTS):
+        runs.put_checkpoints(pieces[start : start + MAX_CHECKPOINTS], now_ms)
     return Mine(run, text)

@@ -9,6 +9,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
     UnicodeSetAttribute,
 )
+from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
@@ -166,6 +167,18 @@ class RunItem(Model):
     length = NumberAttribute()
     trace_id = UnicodeAttribute()
     expires_at = NumberAttribute(null=True)
+    is_gone = BooleanAttribute(null=True)
+    """All that is left of a removed run, beside its id and its expiry."""
+
+    @classmethod
+    def emptied(cls) -> list[Action]:
+        """What makes of a run's item that of a removed one."""
+        kept = {"run_id", "expires_at", "is_gone"}
+        attributes = cls.get_attributes()
+        return [
+            cls.is_gone.set(True),
+            *(attributes[name].remove() for name in sorted(attributes.keys() - kept)),
+        ]
 
     @classmethod
     def of(cls, run: Run) -> "RunItem":

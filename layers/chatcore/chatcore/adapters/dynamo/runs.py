@@ -17,7 +17,7 @@ from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.chat import answer_of
-from chatcore.domain.errors import Conflict
+from chatcore.domain.errors import Conflict, StoreUnavailable
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, Ending, Event, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
@@ -39,10 +39,12 @@ class DynamoRuns:
             run = read.get(self.tables.run, send.run_id)
             ledger = read.get(self.tables.ledger, user_id)
         found_chat, found_run, found_ledger = _found(chat), _found(run), _found(ledger)
+        run_is_gone = found_run is not None and bool(found_run.is_gone)
         return View(
             chat=None if found_chat is None else found_chat.chat(),
-            run=None if found_run is None else found_run.run(),
+            run=None if found_run is None or run_is_gone else found_run.run(),
             ledger=Ledger(user_id) if found_ledger is None else found_ledger.ledger(),
+            run_is_gone=run_is_gone,
         )
 
     def admit(self, admission: Admission) -> None:
@@ -81,9 +83,10 @@ class DynamoRuns:
     def get(self, run_id: str) -> Run | None:
         try:
             with translated():
-                return self.tables.run.get(run_id, consistent_read=True).run()
+                item = self.tables.run.get(run_id, consistent_read=True)
         except DoesNotExist:
             return None
+        return None if item.is_gone else item.run()
 
     def claim(self, run_id: str, worker_id: str, inbox: str, now_ms: int) -> Claim:
         mine: list[Action] = [
@@ -189,11 +192,22 @@ class DynamoRuns:
                 with self.tables.checkpoint.batch_write() as batch:
                     for piece in pieces:
                         batch.delete(piece)
-                self.tables.run(run_id).delete()
+            try:
+                with translated():
+                    over = RunItem.expires_at.exists()
+                    self.tables.run(run_id).update(RunItem.emptied(), condition=over)
+            except ConditionFailed:
+                with translated():
+                    self.tables.run(run_id).delete()
 
-    def put_checkpoint(self, checkpoint: Checkpoint, now_ms: int) -> None:
+    def put_checkpoints(self, checkpoints: Sequence[Checkpoint], now_ms: int) -> None:
+        # Below pynamodb's batches, which try again without a pause what DynamoDB had no room for.
+        puts = [self.tables.checkpoint.of(piece, now_ms).serialize() for piece in checkpoints]
         with translated():
-            self.tables.checkpoint.of(checkpoint, now_ms).save()
+            answer = self.tables.checkpoint._get_connection().batch_write_item(put_items=puts)
+        left = answer.get("UnprocessedItems")
+        if left:
+            raise StoreUnavailable("BatchWriteItem left some out")
 
     def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
         with translated():

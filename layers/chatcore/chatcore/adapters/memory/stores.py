@@ -14,14 +14,14 @@ from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.chat import Chat, Message, answer_of
 from chatcore.domain.errors import Conflict
 from chatcore.domain.ledger import Ledger
-from chatcore.domain.run import ACTIVE, Ending, Run, Status, Usage, ended, sources
+from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
 from chatcore.ports import Claim, Claimed, Held, Over, Page, Stores, Ticket
 
 
 @dataclass(slots=True)
 class MemoryDatabase:
-    """What the six tables hold."""
+    """What the six tables hold. gone_run_ids: of the runs that were removed."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     chats: dict[tuple[str, str], Chat] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class MemoryDatabase:
     checkpoints: dict[tuple[str, int, int], Checkpoint] = field(default_factory=dict)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     tickets: dict[str, Ticket] = field(default_factory=dict)
+    gone_run_ids: set[str] = field(default_factory=set)
 
 
 def memory_stores(database: MemoryDatabase) -> Stores:
@@ -121,6 +122,7 @@ class MemoryRuns:
                 chat=self.database.chats.get((user_id, send.target_chat_id)),
                 run=self.database.runs.get(send.run_id),
                 ledger=self.database.ledgers.get(user_id, Ledger(user_id)),
+                run_is_gone=send.run_id in self.database.gone_run_ids,
             )
 
     def admit(self, admission: Admission) -> None:
@@ -132,6 +134,7 @@ class MemoryRuns:
             former = admission.former_chat
             if (
                 admission.run.run_id in self.database.runs
+                or admission.run.run_id in self.database.gone_run_ids
                 or ledger.version != admission.former_ledger_version
                 or (found is None) != (former is None)
                 or (
@@ -250,14 +253,16 @@ class MemoryRuns:
         gone = set(run_ids)
         with self.database.lock:
             for run_id in gone:
-                self.database.runs.pop(run_id, None)
+                run = self.database.runs.pop(run_id, None)
+                if run is not None and run.status in TERMINAL:
+                    self.database.gone_run_ids.add(run_id)
             for key in [key for key in self.database.checkpoints if key[0] in gone]:
                 del self.database.checkpoints[key]
 
-    def put_checkpoint(self, checkpoint: Checkpoint, now_ms: int) -> None:
-        key = (checkpoint.run_id, checkpoint.epoch, checkpoint.offset)
+    def put_checkpoints(self, checkpoints: Sequence[Checkpoint], now_ms: int) -> None:
         with self.database.lock:
-            self.database.checkpoints[key] = checkpoint
+            for piece in checkpoints:
+                self.database.checkpoints[piece.run_id, piece.epoch, piece.offset] = piece
 
     def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
         with self.database.lock:

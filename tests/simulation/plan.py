@@ -1,0 +1,123 @@
+"""Owns what a world is made of, and how often things go wrong in it: drawn from its seed.
+
+Each seed leaves out about half of the faults, so that some worlds are hit by one kind only and what
+it does is not hidden by the others.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from chatcore.domain.tiers import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often each thing goes wrong, as a share of the calls, posts, answers or prompts.
+
+    throttled: a call fails and did not happen; lost_answer: it happened, and fails; late_write: it
+    fails, and happens seconds later; slow_call: it takes seconds; lambda_dies: half-way;
+    job_twice, job_late, job_unseen: a delivery more, later, or received by nobody; job_undeleted: an
+    acknowledged job comes back; control_lost, control_late: of cancels and attaches; post_fails,
+    frame_lost, post_slow: a post answers with an error, answers well but nobody hears, takes seconds;
+    engine_*: an answer's stream breaks, sends garbage, hangs, refuses the prompt.
+    """
+
+    throttled: float = 0.0
+    lost_answer: float = 0.0
+    late_write: float = 0.0
+    slow_call: float = 0.0
+    lambda_dies: float = 0.0
+    job_twice: float = 0.0
+    job_late: float = 0.0
+    job_unseen: float = 0.0
+    job_undeleted: float = 0.0
+    control_lost: float = 0.0
+    control_late: float = 0.0
+    post_fails: float = 0.0
+    frame_lost: float = 0.0
+    post_slow: float = 0.0
+    engine_breaks: float = 0.0
+    engine_garbage: float = 0.0
+    engine_hangs: float = 0.0
+    engine_refuses: float = 0.0
+
+
+CALM = Rates()
+
+WORST = Rates(
+    throttled=0.04,
+    lost_answer=0.04,
+    late_write=0.04,
+    slow_call=0.05,
+    lambda_dies=0.08,
+    job_twice=0.3,
+    job_late=0.3,
+    job_unseen=0.15,
+    job_undeleted=0.2,
+    control_lost=0.4,
+    control_late=0.4,
+    post_fails=0.15,
+    frame_lost=0.1,
+    post_slow=0.1,
+    engine_breaks=0.3,
+    engine_garbage=0.1,
+    engine_hangs=0.2,
+    engine_refuses=0.05,
+)
+
+UPSETS = ("kill", "drain", "doze", "stop", "engine_down", "cut_off")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """users, devices, prompts: each user's; storm_s: how long things go wrong; upsets: what happens to
+    workers, every upset_every_s; skew_ms: how far the clocks are off at most; token_s: the engine's
+    mean time for a piece; grace_s: for how long a run goes on without a viewer."""
+
+    users: int
+    devices: int
+    prompts: int
+    workers: int
+    slots: int
+    storm_s: float
+    rates: Rates
+    upsets: tuple[str, ...]
+    upset_every_s: float
+    skew_ms: int
+    token_s: float
+    connection_s: float
+    watches: float
+    cancels: float
+    repeats: float
+    impatience: float
+    deletes: float
+    grace_s: Mapping[Tier, float]
+
+
+def drawn(rng: random.Random) -> Plan:
+    return Plan(
+        users=rng.choice((1, 1, 2, 2, 3)),
+        devices=rng.choice((1, 2, 2, 3)),
+        prompts=rng.choice((1, 2, 2, 3)),
+        workers=rng.choice((1, 2, 2, 3)),
+        slots=rng.choice((1, 2, 2)),
+        storm_s=rng.uniform(15, 60),
+        rates=Rates(
+            **{
+                rate.name: getattr(WORST, rate.name) * max(0.0, rng.uniform(-1, 1))
+                for rate in fields(Rates)
+            }
+        ),
+        upsets=tuple(upset for upset in UPSETS if rng.random() < 0.5),
+        upset_every_s=rng.uniform(3, 20),
+        skew_ms=rng.choice((0, 500, 5_000, 5_000)),
+        token_s=rng.choice((0.05, 0.2, 0.6, 2.0)),
+        connection_s=rng.choice((5.0, 20.0, 1_000.0)),
+        watches=rng.choice((0.0, 0.5, 0.9)),
+        cancels=rng.choice((0.0, 0.3, 0.7)),
+        repeats=rng.choice((0.0, 0.4)),
+        impatience=rng.choice((0.0, 0.4)),
+        deletes=rng.choice((0.0, 0.0, 0.3)),
+        grace_s={tier: rng.uniform(2, 15) for tier in Tier if rng.random() < 0.25},
+    )
