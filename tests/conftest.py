@@ -11,15 +11,18 @@ from tests.cloud import Cloud, running_cloud
 from tests.person import Person, sign_up
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unwind_when_told_to_end() -> Iterator[None]:
+    """pytest does so on Ctrl-C only; a `kill` of it must not leave emulators and engines behind."""
+    former = signal.signal(signal.SIGTERM, _interrupt)
+    yield
+    signal.signal(signal.SIGTERM, former)
+
+
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    # pytest unwinds on Ctrl-C only; a `kill` of it must not leave the cloud's processes behind.
-    former = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with running_cloud() as running:
-            yield running
-    finally:
-        signal.signal(signal.SIGTERM, former)
+    with running_cloud() as running:
+        yield running
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
