@@ -12,10 +12,11 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.session import get_session
 
+from chatcore.adapters import apigateway, async_posts
 from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
 from chatcore.adapters.async_posts import AsyncApiGatewayPosts
-from chatcore.adapters.aws import session
 from chatcore.adapters.sigv4 import PostSigner
 from chatcore.ports import Posted
 
@@ -47,8 +48,10 @@ class Gateway:
 def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    # It keeps the credentials that it once found.
-    session.cache_clear()
+    # One of their own: the process's keeps the credentials that it once found.
+    session = get_session()
+    for adapter in (apigateway, async_posts):
+        monkeypatch.setattr(adapter, "session", lambda: session)
     played = Gateway()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,11 +81,14 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     server.shutdown()
     thread.join()
     server.server_close()
-    session.cache_clear()
 
 
 def post_and_wait(url: str) -> Posted:
-    return ApiGatewayPosts(callback_client(url)).post(CONNECTION, FRAME)
+    client = callback_client(url)
+    try:
+        return ApiGatewayPosts(client).post(CONNECTION, FRAME)
+    finally:
+        client.close()
 
 
 def post_on_a_loop(url: str) -> Posted:
