@@ -297,7 +297,7 @@ def test_a_deleted_chat_leaves_the_list(signed_in: Window) -> None:
     expect(window.part("chat-item")).to_have_count(0)
 
 
-@pytest.mark.skipif("UPDATE_SCREENSHOT" not in os.environ, reason="UPDATE_SCREENSHOT is not set")
+@pytest.mark.screenshot
 def test_screenshot_for_the_readme(window: Window) -> None:
     account = next(each for each in window.cloud.endpoints.accounts if each.tier == "plus")
     window.sign_in(account.email, account.password)
