@@ -24,6 +24,8 @@ def main() -> int:
         played = players.play(seeds, options.mutation)
     took_s = time.monotonic() - began_s
     if played.failure is None:
+        if one:
+            print(played.history)
         print(f"{played.seeds} seeds held, {played.seeds / took_s * 60:,.0f} a minute")
         return 0
     _tell(played.failure)

@@ -8,7 +8,7 @@ until then, once. An epoch whose worker died, or lost its lease, is not charged:
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from chatcore.domain.chat import Message, Role
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import ACTIVE, TERMINAL, Ending, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
+from chatcore.domain.tiers import Tier
+from chatcore.ports import Claimed
 from chatcore.protocol.queue import Attach, Cancel, Control
 from tests.simulation.journal import Journal
 
@@ -25,6 +27,9 @@ BOUND_S = 180.0
 
 CANCEL_S = 0.5
 """Within so long of being told to cancel, a worker that is awake makes nothing more of the run."""
+
+MOST_BOUNCES = 3
+"""So often a worker may pass an attach on to itself."""
 
 OF_THE_BOOKS = frozenset({"admit", "claim", "hand_back", "end", "remove"})
 ENDS = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
@@ -63,6 +68,8 @@ class Committed:
 class Audit:
     journal: Journal
     now_s: Callable[[], float]
+    impatient: Collection[Tier]
+    """The tiers whose runs are abandoned when nobody looks."""
     database: MemoryDatabase = field(init=False)
     broken: list[str] = field(default_factory=list)
     on_broken: Callable[[], None] = lambda: None
@@ -76,6 +83,10 @@ class Audit:
     _posting: dict[tuple[str, str], int] = field(default_factory=dict)
     _replaying: set[tuple[str, str]] = field(default_factory=set)
     _told_to_cancel: dict[tuple[str, str], float] = field(default_factory=dict)
+    _cancel_noted_s: dict[str, float] = field(default_factory=dict)
+    _told_itself: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _claimed_s: dict[tuple[str, int], float] = field(default_factory=dict)
+    _durable_then: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.database = MemoryDatabase(
@@ -107,8 +118,10 @@ class Audit:
 
     def happened(self, who: str, name: str, args: Sequence[Any], answer: Any) -> None:
         """A call of the run store has just done what it does."""
-        if name == "claim" and hasattr(answer, "run"):
-            self.holder[answer.run.run_id, answer.run.epoch] = args[1]
+        if name == "claim" and isinstance(answer, Claimed):
+            self._claimed(args[1], answer.run)
+        elif name == "request_cancel" and answer is not None:
+            self._cancel_noted_s.setdefault(args[0], self.now_s())
         elif name == "hand_back" and answer:
             run_id, epoch, spent, _ = args
             self._report(run_id, epoch, spent)
@@ -120,6 +133,23 @@ class Audit:
                 self.broke(f"{who} writes the same item twice in a batch: {keys}")
         if name in OF_THE_BOOKS:
             self._look_at_the_books()
+
+    def _claimed(self, worker: str, run: Run) -> None:
+        key = run.run_id, run.epoch
+        self.holder[key] = worker
+        self._claimed_s[key] = self.now_s()
+        former = self.sessions.get((run.run_id, run.epoch - 1))
+        if former is None:
+            return
+        pieces = self.database.checkpoints.values()
+        durable = len(former.base)
+        for piece in sorted(
+            (p for p in pieces if (p.run_id, p.epoch) == (former.run_id, former.epoch)),
+            key=lambda piece: piece.offset,
+        ):
+            if piece.offset <= durable:
+                durable = _end(piece)
+        self._durable_then[key] = durable
 
     def _ended(self, who: str, run: Run, ending: Ending) -> None:
         stored = self.database.runs[run.run_id]
@@ -133,6 +163,8 @@ class Audit:
             self._report(run.run_id, stored.epoch, stored.usage)
         elif stored.usage != self.reported[run.run_id]:
             self.broke(f"{run.run_id} was ended by {who}, who added to what was spent")
+        if stored.finish_reason is FinishReason.ABANDONED and stored.tier not in self.impatient:
+            self.broke(f"{run.run_id} was abandoned, though its tier's runs go on without a viewer")
         self._look_at_the_text(stored, text)
 
     def _report(self, run_id: str, epoch: int, total: Usage) -> None:
@@ -189,6 +221,11 @@ class Audit:
         former = [s.text for (run_id, e), s in self.sessions.items() if run_id == run.run_id]
         if base and not any(text.startswith(base) for text in former):
             self.broke(f"{run.run_id} goes on behind {base!r}, the engines said {former}")
+        if len(base) < self._durable_then.get((run.run_id, epoch), 0):
+            self.broke(f"{run.run_id} goes on behind {base!r}, more than that was durable")
+        noted_s = self._cancel_noted_s.get(run.run_id)
+        if noted_s is not None and noted_s < self._claimed_s[run.run_id, epoch]:
+            self.broke(f"{run.run_id} was cancelled before it was claimed, and is made")
         self.sessions[run.run_id, epoch] = session
         return session
 
@@ -200,6 +237,15 @@ class Audit:
             self.broke(f"{session.worker} was told to cancel {session.run_id}, and makes {text!r}")
 
     # ── what is said ──
+
+    def tells(self, who: str, inbox: str, control: Control) -> None:
+        self.journal.note(who, "control to", inbox, control)
+        if who == inbox:
+            # A run that it has just claimed; but not over and over.
+            key = who, control.run_id, control.connection_id
+            self._told_itself[key] = self._told_itself.get(key, 0) + 1
+            if self._told_itself[key] > MOST_BOUNCES:
+                self.broke(f"{who} tells itself again and again: {control}")
 
     def told(self, worker: str, controls: Sequence[Control]) -> None:
         """A worker has received these."""

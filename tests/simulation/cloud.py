@@ -206,7 +206,7 @@ class DoubtfulInboxes:
     def send(self, inbox: str, control: Control) -> bool:
         def act() -> bool:
             weather = self.weather
-            weather.journal.note(self.who, "control to", inbox, control)
+            self.audit.tells(self.who, inbox, control)
             if weather.strikes(weather.rates.control_lost):
                 return True
             if weather.strikes(weather.rates.control_late):

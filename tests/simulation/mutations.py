@@ -20,7 +20,7 @@ from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, Ending, Run, Usage, ended
 from chatcore.domain.stream import Checkpoint, Place
 from chatcore.ports import Claim, Over
-from chatcore.protocol.queue import job_for
+from chatcore.protocol.queue import Attach, job_for
 from chatcore.protocol.websocket import Event, started_for
 from chatcore.services import attach, cancel, claim, purge, submit
 from gpu_service.worker import worker
@@ -28,6 +28,7 @@ from gpu_service.worker.answer import Maker
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.pull import Puller
+from gpu_service.worker.worker import Worker
 from tests.simulation.threads import pause
 
 Change = tuple[Any, str, Any]
@@ -146,15 +147,9 @@ def viewers_keep_what_they_were_shown() -> Iterable[Change]:
 
 
 @mutation
-def nobody_is_told_to_rewind() -> Iterable[Change]:
-    """A new epoch says that it goes on at the place where the old one was."""
-    begin = Maker._begin
-
-    def begun(self: Maker, mine: Any) -> LiveRun:
-        shown = replace(mine, text=f"{mine.text}…" if mine.run.epoch > 1 else mine.text)
-        return begin(self, shown)
-
-    return [(Maker, "_begin", begun)]
+def every_epoch_begins_anew() -> Iterable[Change]:
+    """What is durable is not gone on from."""
+    return [(claim, "durable_text", lambda checkpoints: "")]
 
 
 # ── ends, bills and slots ──
@@ -284,6 +279,18 @@ def a_cancel_is_not_noted() -> Iterable[Change]:
 
 
 # ── sends, attaches, deletes ──
+
+
+@mutation
+def a_worker_tells_itself_to_attach() -> Iterable[Change]:
+    """A run that it holds without knowing: the attach goes round until the lease is over."""
+    elsewhere = Worker._attach_elsewhere
+
+    async def told(self: Worker, control: Attach) -> bool:
+        stranger = Worker("somebody-else", self.parts, self.limits)
+        return await elsewhere(stranger, control)
+
+    return [(Worker, "_attach_elsewhere", told)]
 
 
 @mutation

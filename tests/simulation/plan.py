@@ -6,7 +6,7 @@ it does is not hidden by the others.
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from chatcore.domain.tiers import Tier
 
@@ -96,6 +96,39 @@ class Plan:
 
 
 def drawn(rng: random.Random) -> Plan:
+    plan = _anything(rng)
+    return _about_leases(plan, rng) if rng.random() < 0.4 else plan
+
+
+def _about_leases(plan: Plan, rng: random.Random) -> Plan:
+    """Slow answers, clocks far apart, workers that lose touch, jobs that come again at any time: all
+    that two workers need to both take a run for theirs."""
+    return replace(
+        plan,
+        users=1,
+        prompts=rng.choice((1, 2)),
+        workers=rng.choice((2, 3)),
+        storm_s=rng.uniform(60, 110),
+        rates=replace(
+            plan.rates,
+            late_write=rng.choice((0.0, 0.1)),
+            throttled=rng.choice((0.0, 0.05)),
+            job_twice=0.7,
+            job_late=0.7,
+            engine_hangs=0.0,
+        ),
+        upsets=rng.choice((("cut_off",), ("stop",), ("cut_off", "stop"), ("kill", "stop"))),
+        upset_every_s=rng.uniform(6, 15),
+        skew_ms=5_000,
+        token_s=rng.choice((1.0, 2.0)),
+        connection_s=rng.choice((5.0, 20.0, 1_000.0)),
+        cancels=rng.choice((0.0, 0.3)),
+        deletes=0.0,
+        grace_s={},
+    )
+
+
+def _anything(rng: random.Random) -> Plan:
     return Plan(
         users=rng.choice((1, 1, 2, 2, 3)),
         devices=rng.choice((1, 2, 2, 3)),
@@ -118,6 +151,6 @@ def drawn(rng: random.Random) -> Plan:
         cancels=rng.choice((0.0, 0.3, 0.7)),
         repeats=rng.choice((0.0, 0.4)),
         impatience=rng.choice((0.0, 0.4)),
-        deletes=rng.choice((0.0, 0.0, 0.3)),
-        grace_s={tier: rng.uniform(2, 15) for tier in Tier if rng.random() < 0.25},
+        deletes=rng.choice((0.0, 0.3, 0.6)),
+        grace_s={tier: rng.uniform(1, 10) for tier in Tier if rng.random() < 0.4},
     )

@@ -34,10 +34,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """seeds: how many were played; failure: the first one among them."""
+    """seeds: how many were played; failure: the first one among them; history: the last one's."""
 
     seeds: int
     failure: Failure | None
+    history: str = ""
 
 
 class Seeds:
@@ -51,7 +52,7 @@ class Seeds:
         """Until one fails, or all are played. Of several at once, the lowest seed's failure counts."""
         left = iter(seeds)
         waiting: set[Future[Played]] = set()
-        played = 0
+        played, history = 0, ""
         failures: list[Failure] = []
         while True:
             while not failures and len(waiting) <= self._processes:
@@ -60,10 +61,12 @@ class Seeds:
                     break
                 waiting.add(self._pool.submit(play, chunk, mutation))
             if not waiting:
-                return Played(played, min(failures, key=lambda failure: failure.seed, default=None))
+                first = min(failures, key=lambda failure: failure.seed, default=None)
+                return Played(played, first, history)
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 played += future.result().seeds
+                history = future.result().history
                 failure = future.result().failure
                 failures += [failure] if failure else []
 
@@ -88,6 +91,7 @@ def play(seeds: Iterable[int], mutation: str | None = None) -> Played:
     """In this process, one after the other, until one fails."""
     with contextlib.nullcontext() if mutation is None else BY_NAME[mutation].switched_on():
         played = 0
+        world: World | None = None
         for seed in seeds:
             played += 1
             world = World(seed)
@@ -96,7 +100,8 @@ def play(seeds: Iterable[int], mutation: str | None = None) -> Played:
             except Exception as error:
                 why = f"{type(error).__name__}: {error}"
                 return Played(played, Failure(seed, why, world.journal.text()))
-    return Played(played, None)
+    # Written out for the last one only: it takes longer than to play it.
+    return Played(played, None, world.journal.text() if world else "")
 
 
 def _prepare() -> None:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulation.mutations import BY_NAME
 from tests.simulation.seeds import Failure, Seeds, all_cores
 
 SEEDS = 2_000
-QUICKLY_FOUND = ("an_end_asks_for_no_epoch", "a_claim_asks_for_no_lease", "a_zombie_may_speak")
-"""Mutations that a few seeds betray. The others take minutes: `python -m tests.simulation --mutation`."""
 LAST_LINES = 60
 
 
@@ -23,7 +22,7 @@ def test_all_that_was_promised_holds(players: Seeds) -> None:
     assert failure is None, told(failure)
 
 
-@pytest.mark.parametrize("mutation", QUICKLY_FOUND)
+@pytest.mark.parametrize("mutation", BY_NAME)
 def test_the_simulation_finds(players: Seeds, mutation: str) -> None:
     assert players.play(range(SEEDS), mutation).failure is not None
 

@@ -111,7 +111,9 @@ class World:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.plan = plans.drawn(self.rng)
-        self.audit = Audit(self.journal, lambda: asyncio.get_running_loop().time())
+        self.audit = Audit(
+            self.journal, lambda: asyncio.get_running_loop().time(), self.plan.grace_s.keys()
+        )
         self.audit.on_broken = self._broken.set
         self.weather = Weather(self.rng, self.plan.rates, self.journal)
         self.sockets = Sockets(self.weather)
@@ -166,7 +168,7 @@ class World:
 
     async def _prompt(self, person: Person, message_id: str, chat_id: str | None) -> str | None:
         """Asks, and sees it through; returns the chat to go on in."""
-        device = self.rng.choice(person.devices)
+        device, in_chat_id = self.rng.choice(person.devices), chat_id
         text = f"#{message_id} What does {person.user.user_id} want? <|im_end|>"
         device.send(message_id, chat_id, text)
         run_id = run_id_for(person.user.user_id, message_id)
@@ -177,6 +179,10 @@ class World:
         chat_id = device.chat_of.get(message_id, chat_id)
         await beside
         deleted = chat_id is not None and await self._delete(person, chat_id)
+        if deleted and self._happens(self.plan.repeats):
+            # A device that was away says what it has to say.
+            await asyncio.sleep(self.rng.uniform(0, 10))
+            self.rng.choice(person.devices).send(message_id, in_chat_id, text)
         for each in person.devices:
             await each.until_content()
         gone = deleted or device.refused.get(message_id) == "chat_not_found"
@@ -284,7 +290,7 @@ class World:
 
     async def _call(self, function: Callable[[str], Any]) -> bool:
         """Invoke a Lambda; whether its caller gets an answer, be it a refusal."""
-        invocation = Invocation(self.rng.randint(-self.plan.skew_ms, self.plan.skew_ms))
+        invocation = Invocation(self._skew_ms())
         if self.weather.strikes(self.weather.rates.lambda_dies):
             asyncio.get_running_loop().call_later(
                 self.rng.uniform(0, 0.2), setattr, invocation, "dead", True
@@ -369,7 +375,7 @@ class World:
         generation = 0
         while not self._closing:
             generation += 1
-            skew = self.rng.randint(-self.plan.skew_ms, self.plan.skew_ms)
+            skew = self._skew_ms()
             employee = self.staff[number] = self._hire(f"worker-{number}.{generation}", skew)
             process = employee.process
             self.journal.note(process.name, "starts", f"clock {skew} ms ahead")
@@ -408,6 +414,10 @@ class World:
         )
         worker = Worker(name, parts, limits)
         return Employee(process, worker, gpu, process.start(worker.run()))
+
+    def _skew_ms(self) -> int:
+        most = self.plan.skew_ms
+        return self.rng.choice((-most, most, self.rng.randint(-most, most)))
 
     # ── what goes wrong ──
 

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+from unittest import mock
 
 import pytest
 
+from chatcore.adapters.memory.stores import MemoryRuns
 from chatcore.domain import lease
 from chatcore.domain.errors import (
     Code,
@@ -16,15 +18,20 @@ from chatcore.domain.errors import (
     StoreUnavailable,
 )
 from chatcore.domain.identity import User
+from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, FinishReason, Run, Status
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed, Posted
-from chatcore.protocol.queue import Attach, Cancel
+from chatcore.protocol.queue import Attach, Cancel, job_for
 from chatcore.services.cancel import cancel
+from gpu_service.worker.worker import BOUNCE_PAUSES_S
 from tests.simulation.engine import Break, Hang, Say, Script, words
 from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import ALICE, ANSWER, Calls, Stage
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SLOW = words(ANSWER, after_s=0.5)
 PREFILL_ONLY: Script = [Hang()]
@@ -239,6 +246,35 @@ class TestCancel:
         cancel(stage.stores, stage.inboxes, ALICE, run.run_id, now_ms())
         await asyncio.sleep(0.3)
         assert stage.stored(run).status is Status.CANCELLED
+
+    @in_virtual_time
+    async def test_reaches_a_run_that_came_back_here_before_its_former_job_was_put_back(
+        self,
+    ) -> None:
+        """A finished epoch must not make the worker forget the next one of the same run."""
+        stage = stage_saying([Break(EngineFailed("it broke"))], PREFILL_ONLY, calls=_SlowHides())
+        stage.start()
+        run = stage.send()
+        await asyncio.sleep(1)
+        stage.lanes.send(Lane(run.tier), job_for(run))
+        await asyncio.sleep(_SlowHides.SLOW_S)
+        assert stage.stored(run).epoch == 2
+        assert stage.engine.open_streams == 1
+        stage.inboxes.send("worker-1", Cancel(run_id=run.run_id))
+        await asyncio.sleep(0.5)
+        assert stage.engine.open_streams == 0
+        assert stage.stored(run).status is Status.CANCELLED
+
+
+class _SlowHides(Calls):
+    """Putting a job back takes its time."""
+
+    SLOW_S = 3.0
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if getattr(function, "__name__", "") == "hide":
+            await asyncio.sleep(self.SLOW_S)
+        return function(*args, **kwargs)
 
 
 class TestALostLease:
@@ -519,6 +555,20 @@ class TestAttach:
         await asyncio.sleep(3)
         assert stage.screens.frames("socket-2") == []
         assert stage.stored(run).status is Status.COMPLETED
+
+    @in_virtual_time
+    async def test_to_a_run_that_it_holds_without_knowing_does_not_go_round(self) -> None:
+        """The claim happened, its answer was lost: until the lease is over nobody makes the run."""
+        stage = Stage()
+        run = stage.send()
+        stage.stores.runs.claim(run.run_id, "worker-1", "worker-1", now_ms())
+        stage.start()
+        await asyncio.sleep(1)
+        attach = Attach(run_id=run.run_id, connection_id="socket-2", offset=0)
+        with mock.patch.object(MemoryRuns, "get", autospec=True, side_effect=MemoryRuns.get) as get:
+            stage.inboxes.send("worker-1", attach)
+            await asyncio.sleep(10)
+            assert get.call_count == len(BOUNCE_PAUSES_S)
 
     @in_virtual_time
     async def test_two_viewers_see_the_same_and_one_leaving_does_not_stop_it(self) -> None:
