@@ -296,6 +296,20 @@ class TestNotes:
         assert stores.runs.add_viewer("r_unknown", "socket-3") is None
         assert stores.runs.get("r_unknown") is None
 
+    def test_of_several_who_put_a_job_in_anew_one_does(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        assert stores.runs.note_requeued(run, NOW_MS + 1)
+        assert not stores.runs.note_requeued(run, NOW_MS + 2)
+        noted = stores.runs.get(run.run_id)
+        assert noted is not None
+        assert noted.requeued_ms == NOW_MS + 1
+        claimed(stores, noted)
+        assert not stores.runs.note_requeued(noted, NOW_MS + 3)
+        assert not stores.runs.note_requeued(
+            dataclasses.replace(run, run_id="r_unknown"), NOW_MS + 3
+        )
+        assert stores.runs.get("r_unknown") is None
+
     def test_a_cancel_is_noted_on_a_running_run_only(self, stores: Stores) -> None:
         run = admitted(stores, send_of())
         assert stores.runs.request_cancel(run.run_id) is None

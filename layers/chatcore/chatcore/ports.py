@@ -120,6 +120,10 @@ class RunStore(Protocol):
     def add_viewer(self, run_id: str, connection_id: str) -> Run | None:
         """Let the connection have the frames of an active run, whoever runs it; None when over."""
 
+    def note_requeued(self, run: Run, now_ms: int) -> bool:
+        """Note that the queued run's job is put into its lane anew now. False where it is not as it
+        was seen: somebody else has just done so, or has claimed it."""
+
     def request_cancel(self, run_id: str) -> Run | None:
         """Note on a running run that it is to be cancelled; None when it is not running."""
 

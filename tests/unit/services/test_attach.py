@@ -82,6 +82,17 @@ def test_a_run_queued_for_too_long_gets_its_job_again(desk: Desk, inboxes: Memor
     assert desk.lanes.depth(LANE) == 2
 
 
+def test_however_many_look_at_a_waiting_run_its_job_is_put_in_again_now_and_then(
+    desk: Desk, inboxes: MemoryInboxes
+) -> None:
+    run = desk.submitted().run
+    for _ in range(2):
+        desk.clock.advance(PATIENCE_MS + 1)
+        for _ in range(3):
+            frames(desk, inboxes, run)
+    assert desk.lanes.depth(LANE) == 3
+
+
 def test_a_running_run_is_answered_by_its_worker(desk: Desk, inboxes: MemoryInboxes) -> None:
     run = running(desk)
     assert frames(desk, inboxes, run, Place(7, 1)) == []

@@ -100,7 +100,8 @@ class Run:
 
     message_id, message_seq: the user's message that it answers; attempts: how many of its epochs
     ended in a fault; spent: what former epochs used; inbox: address of the holder's inbox;
-    viewers: connections that want its frames; length: code points of the stored answer.
+    viewers: connections that want its frames; requeued_ms: when its job was last put into the lane
+    anew, 0 where it never was; length: code points of the stored answer.
     """
 
     run_id: str
@@ -121,6 +122,7 @@ class Run:
     lease_until_ms: int = 0
     viewers: frozenset[str] = frozenset()
     cancel_requested: bool = False
+    requeued_ms: int = 0
     started_ms: int | None = None
     ended_ms: int | None = None
     finish_reason: FinishReason | None = None

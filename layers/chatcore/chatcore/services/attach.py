@@ -20,7 +20,8 @@ from chatcore.protocol.websocket import (
 from chatcore.services.submit import requeued
 
 PATIENCE_MS = 30_000
-"""A run queued for longer may have lost its job (see `submit`): looking at it puts it in again."""
+"""A run queued for longer may have lost its job (see `submit`): looking at it puts it in again, but no
+more often than this, or a long line would grow with each look of those who wait in it."""
 
 
 def attach(
@@ -58,7 +59,8 @@ def frames_for(
         noted = stores.runs.add_viewer(run.run_id, connection_id)
         run = noted or stores.runs.get(run.run_id) or run
     if run.status is Status.QUEUED:
-        if now_ms - run.created_ms > PATIENCE_MS:
+        waits_since_ms = max(run.created_ms, run.requeued_ms)
+        if now_ms - waits_since_ms > PATIENCE_MS and stores.runs.note_requeued(run, now_ms):
             requeued(lanes, run)
         return [queued_for(run)]
     if run.status is Status.RUNNING:

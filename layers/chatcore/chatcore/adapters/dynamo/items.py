@@ -159,6 +159,7 @@ class RunItem(Model):
     lease_until_ms = NumberAttribute()
     viewers = UnicodeSetAttribute(null=True)
     cancel_requested = BooleanAttribute()
+    requeued_ms = NumberAttribute()
     started_ms = NumberAttribute(null=True)
     ended_ms = NumberAttribute(null=True)
     finish_reason = UnicodeAttribute(null=True)
@@ -201,6 +202,7 @@ class RunItem(Model):
             lease_until_ms=run.lease_until_ms,
             viewers=set(run.viewers) or None,
             cancel_requested=run.cancel_requested,
+            requeued_ms=run.requeued_ms,
             started_ms=run.started_ms,
             ended_ms=run.ended_ms,
             finish_reason=run.finish_reason and str(run.finish_reason),
@@ -232,6 +234,7 @@ class RunItem(Model):
             lease_until_ms=int(self.lease_until_ms),
             viewers=frozenset(self.viewers or ()),
             cancel_requested=bool(self.cancel_requested),
+            requeued_ms=int(self.requeued_ms),
             started_ms=None if self.started_ms is None else int(self.started_ms),
             ended_ms=None if self.ended_ms is None else int(self.ended_ms),
             finish_reason=FinishReason(self.finish_reason) if self.finish_reason else None,

@@ -181,6 +181,11 @@ class DynamoRuns:
         active = RunItem.status.is_in(*sorted(ACTIVE))
         return self._update(run_id, [RunItem.viewers.add({connection_id})], active)
 
+    def note_requeued(self, run: Run, now_ms: int) -> bool:
+        seen = (RunItem.status == str(Status.QUEUED)) & (RunItem.requeued_ms == run.requeued_ms)
+        noted = self._update(run.run_id, [RunItem.requeued_ms.set(now_ms)], seen)
+        return noted is not None
+
     def request_cancel(self, run_id: str) -> Run | None:
         running = RunItem.status == str(Status.RUNNING)
         return self._update(run_id, [RunItem.cancel_requested.set(True)], running)

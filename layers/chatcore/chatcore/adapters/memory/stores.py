@@ -242,6 +242,18 @@ class MemoryRuns:
                 return None
             return self._store(replace(run, viewers=run.viewers | {connection_id}))
 
+    def note_requeued(self, run: Run, now_ms: int) -> bool:
+        with self.database.lock:
+            stored = self.database.runs.get(run.run_id)
+            if (
+                stored is None
+                or stored.status is not Status.QUEUED
+                or stored.requeued_ms != run.requeued_ms
+            ):
+                return False
+            self._store(replace(stored, requeued_ms=now_ms))
+            return True
+
     def request_cancel(self, run_id: str) -> Run | None:
         with self.database.lock:
             run = self.database.runs.get(run_id)
