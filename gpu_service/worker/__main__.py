@@ -1,4 +1,4 @@
-"""Starts the worker on the real parts, and turns SIGTERM and SIGINT into a drain."""
+"""Starts the worker on the real parts, and turns SIGTERM, SIGINT and a Spot notice into a drain."""
 
 import asyncio
 import signal
@@ -10,6 +10,7 @@ from chatcore.adapters.async_posts import AsyncApiGatewayPosts
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.spot import spot_notice
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.triton import TritonEngine
 from chatcore.adapters.vocabulary import load_vocabulary
@@ -57,13 +58,27 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stopping.set)
     keep_gaps_short()
+    noticing = asyncio.create_task(
+        _leave_on_notice(settings.instance_metadata_url, worker.stopping, logger)
+    )
     try:
         async with posts:
             await worker.run()
     finally:
+        noticing.cancel()
         await engine.close()
         calls.close()
         polls.close()
+
+
+async def _leave_on_notice(metadata_url: str, stopping: asyncio.Event, logger: Logger) -> None:
+    def on_trouble(reason: str) -> None:
+        logger.warning("spot.trouble", extra={"reason": reason})
+
+    if metadata_url:
+        notice = await spot_notice(metadata_url, on_trouble)
+        logger.warning("spot.notice", extra={"notice": notice})
+        stopping.set()
 
 
 def main() -> int:

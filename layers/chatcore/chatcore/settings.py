@@ -24,6 +24,9 @@ class _Environment:
             raise Misconfigured(f"the environment variable {name} is missing")
         return value
 
+    def text_or(self, name: str, default: str) -> str:
+        return self.values.get(name) or default
+
     def number(self, name: str, default: float) -> float:
         value = self.values.get(name, "")
         try:
@@ -121,7 +124,9 @@ class WorkerSettings:
     """slots: sequences that the engine decodes at once; abandon_grace_s: by tier, how long an answer
     goes on when its last viewer has left; a tier that is not in it goes on to the end; drain_s: how
     long a run may go on after the worker was told to stop; first_token_timeout_s,
-    next_token_timeout_s: how long an engine may be silent before the run is handed back."""
+    next_token_timeout_s: how long an engine may be silent before the run is handed back;
+    instance_metadata_url: where EC2 gives notice that it takes the machine away, empty where it is no
+    Spot Instance."""
 
     tables: TableNames
     lane_base_url: str
@@ -137,6 +142,7 @@ class WorkerSettings:
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
+    instance_metadata_url: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
@@ -150,12 +156,13 @@ class WorkerSettings:
             triton_url=source.text("TRITON_URL"),
             model_name=source.text("MODEL_NAME"),
             vocabulary_path=Path(source.text("VOCABULARY_PATH")),
-            worker_id=environment.get("WORKER_ID") or _fresh_worker_id(),
+            worker_id=source.text_or("WORKER_ID", _fresh_worker_id()),
             slots=source.whole("SLOTS", 8),
             abandon_grace_s=source.by_tier("ABANDON_GRACE_S"),
             drain_s=source.number("DRAIN_S", 90),
             first_token_timeout_s=source.number("FIRST_TOKEN_TIMEOUT_S", 60),
             next_token_timeout_s=source.number("NEXT_TOKEN_TIMEOUT_S", 15),
+            instance_metadata_url=source.text_or("INSTANCE_METADATA_URL", ""),
         )
 
 
