@@ -45,6 +45,9 @@ help:
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
 	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
 	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
+	@echo 'make bench-cancel  from a stop to the free slot (FULL=1: more of them)'
+	@echo 'make bench-resume  viewers who drop out and come back (FULL=1: more of them)'
+	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
 	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
@@ -83,8 +86,8 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
-.PHONY: bench-ttft bench-cost
-bench-ttft bench-cost: bench-%: $(SETUP)
+.PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash
+bench-ttft bench-cost bench-cancel bench-resume bench-crash: bench-%: $(SETUP)
 	@$(PY) -m bench.$* $(if $(FULL),--full)
 
 .PHONY: bench-stream

@@ -293,7 +293,10 @@ class Maker:
             ours = await self.calls(
                 self.stores.runs.hand_back, run.run_id, run.epoch, live.total(), fault is not None
             )
-        self.logger.info("run.handed_back", extra={"ours": ours, "offset": live.durable})
+        if ours:
+            self.logger.info("run.handed_back", extra={"offset": live.durable})
+        else:
+            self.logger.warning("run.lost")
         await self._hide(lane, handle, FAULT_PAUSE_S if fault else 0)
 
     async def _settle(self, lane: Lane, handle: str, live: LiveRun, ending: Ending) -> None:

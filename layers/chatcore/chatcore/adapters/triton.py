@@ -18,6 +18,9 @@ _AWAY = frozenset(
     {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.NOT_FOUND"}
 )
 
+READY_TIMEOUT_S = 2.0
+"""An engine that hangs takes the question and never answers it."""
+
 _UNFINISHED = frozenset({"", "None"})
 
 
@@ -31,7 +34,10 @@ class TritonEngine:
 
     async def ready(self) -> bool:
         try:
-            return bool(await self._client.is_model_ready(self._model_name))
+            ready = await self._client.is_model_ready(
+                self._model_name, client_timeout=READY_TIMEOUT_S
+            )
+            return bool(ready)
         except InferenceServerException:
             return False
 
