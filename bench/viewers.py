@@ -96,10 +96,13 @@ class Seen:
         except TimeoutError:
             raise RuntimeError(f"{self.run_id or self.message_id} never got to {what}") from None
 
+    @property
+    def over(self) -> bool:
+        return self.end is not None
+
     async def until_length(self, length: int) -> None:
-        await self.until(
-            lambda: len(self.text) >= length or self.end is not None, f"{length} chars"
-        )
+        """Or its end, if that comes first."""
+        await self.until(lambda: len(self.text) >= length or self.over, f"{length} characters")
 
     async def until_over(self) -> dict[str, Any]:
         await self.until(lambda: self.over, "its end")
