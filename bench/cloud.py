@@ -10,7 +10,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ from local.accounts import Account
 from local.ministack import session
 from local.ports import Ports
 from local.preflight import Unfit
-from local.processes import ProcessFailure, tail
+from local.processes import ProcessFailure, Service, tail
 from local.progress import Progress
 from local.stack import STEPS, LocalStack
 
@@ -33,7 +34,10 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Cloud:
+    """_killable: the workers that were added here, by their ids."""
+
     stack: LocalStack
+    _killable: dict[str, Service] = field(default_factory=dict)
 
     def add_users(self, tier: str, count: int) -> list[Account]:
         """New accounts: a user's own limits must not be what is measured."""
@@ -68,10 +72,23 @@ class Cloud:
         )
         return answer["AuthenticationResult"]["IdToken"]
 
+    def add_worker(self) -> None:
+        """One more, to be killed perhaps."""
+        service = self.stack.start_worker()
+        ready = next(line for line in _json_lines(service.log) if line["message"] == "worker.ready")
+        self._killable[ready["worker_id"]] = service
+
+    def kill_worker(self, worker_id: str) -> None:
+        """As a crash would: SIGKILL."""
+        self._killable.pop(worker_id).kill()
+
     def worker_log(self) -> list[dict[str, Any]]:
         """The JSON lines of the first worker."""
-        log = (self.stack.logs / "worker-1.log").read_text()
-        return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        return _json_lines(self.stack.logs / "worker-1.log")
+
+
+def _json_lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
 @contextmanager

@@ -109,9 +109,9 @@ async def _comes_and_goes(
     while left:
         seen = await client.ask(f"Please count to {LAST}.")
         await seen.until_length(1)
-        while left and not seen.over:
+        while left and not seen.is_over():
             await _watch(seen, rng.uniform(0, MOST_WATCHED_S))
-            if seen.over:
+            if seen.is_over():
                 break
             await client.drop()
             await asyncio.sleep(rng.uniform(0, MOST_AWAY_S))
@@ -133,7 +133,7 @@ async def _comes_and_goes(
 async def _watch(seen: Seen, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds), seen.changed:
-            await seen.changed.wait_for(lambda: seen.over)
+            await seen.changed.wait_for(lambda: seen.is_over())
     except TimeoutError:
         return
 

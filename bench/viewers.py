@@ -96,16 +96,15 @@ class Seen:
         except TimeoutError:
             raise RuntimeError(f"{self.run_id or self.message_id} never got to {what}") from None
 
-    @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return self.end is not None
 
     async def until_length(self, length: int) -> None:
         """Or its end, if that comes first."""
-        await self.until(lambda: len(self.text) >= length or self.over, f"{length} characters")
+        await self.until(lambda: len(self.text) >= length or self.is_over(), f"{length} characters")
 
     async def until_over(self) -> dict[str, Any]:
-        await self.until(lambda: self.over, "its end")
+        await self.until(lambda: self.is_over(), "its end")
         assert self.end is not None
         return self.end
 

@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -195,6 +195,23 @@ class Service:
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.kill()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """For the length of the block it does nothing at all, and neither do its children."""
+        group = self.pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which leads a group of its own with its children."""
+        if self._executor is None or self._executor.process is None:
+            raise ProcessLookupError(f"{self.name} is not running")
+        return self._executor.process.pid
 
     def _make_executor(self, output: IO[bytes]) -> _HttpReady | _LogReady:
         wiring: dict[str, Any] = {

@@ -34,8 +34,12 @@ class LocalStack:
 
     `fresh`: without what an earlier start has kept. `worker_settings` and `engine_settings` are
     added to the environment of the workers and of Triton. The build is kept either way.
-    Raises Unfit when a port or the folder is in use, ProcessFailure when a part does not start.
+    `aws` and `engine` are the processes of MiniStack and Triton. Raises Unfit when a port or the folder
+    is in use, ProcessFailure when a part does not start.
     """
+
+    aws: Service
+    engine: Service
 
     def __init__(
         self,
@@ -108,15 +112,17 @@ class LocalStack:
                 self._progress.note(f"{failure}; another one takes its place")
                 self.start_worker()
 
-    def start_worker(self) -> Service:
-        """One more worker; it ends with the stack, or before by its own `stop` or `kill`."""
+    def start_worker(self, **settings: str) -> Service:
+        """One more worker, with these settings changed; it ends with the stack, or before by its own
+        `stop` or `kill`."""
         self._workers_made += 1
         name = f"worker-{self._workers_made}"
-        settings = {
+        environment = {
             **worker.environment(ROOT, self._ports, self.outputs),
             **self._worker_settings,
+            **settings,
         }
-        service = worker.service(ROOT, name, settings, self.logs / f"{name}.log")
+        service = worker.service(ROOT, name, environment, self.logs / f"{name}.log")
         self._started_workers.append(service)
         service.start()
         return service
@@ -130,15 +136,13 @@ class LocalStack:
         self._clear()
         step = self._progress.step
         with step("MiniStack: the AWS services"):
-            self._run(
-                ministack.service(
-                    self._venvs / "ministack",
-                    self.home,
-                    self._ports.ministack,
-                    self.logs / "ministack.log",
-                ),
-                cleanup,
+            self.aws = ministack.service(
+                self._venvs / "ministack",
+                self.home,
+                self._ports.ministack,
+                self.logs / "ministack.log",
             )
+            self._run(self.aws, cleanup)
         deployment = Deployment(
             root=ROOT,
             home=self.home,
@@ -158,7 +162,8 @@ class LocalStack:
         with step("Accounts"):
             self._seed()
         with step("Triton: the engine"):
-            self._run(self._triton(), cleanup)
+            self.engine = self._triton()
+            self._run(self.engine, cleanup)
         self.endpoints = self._endpoints(deployment.stack_name)
         with step("Web page"):
             config = self.home / "config.json"

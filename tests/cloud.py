@@ -93,8 +93,8 @@ class Cloud:
     def outputs(self) -> dict[str, str]:
         return self.stack.outputs
 
-    def add_worker(self) -> RunningWorker:
-        service = self.stack.start_worker()
+    def add_worker(self, **settings: str) -> RunningWorker:
+        service = self.stack.start_worker(**settings)
         ready = next(
             line
             for line in _json_lines(service.log.read_text())

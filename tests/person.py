@@ -220,9 +220,17 @@ class Person:
         return f"{self.cloud.endpoints.ws_url}?ticket={ticket}"
 
     @contextmanager
-    def line(self, *, attaches_on_gap: bool = False) -> Iterator[Line]:
+    def line(
+        self,
+        *,
+        attaches_on_gap: bool = False,
+        ticket: str | None = None,
+        open_timeout_s: float = 10.0,
+    ) -> Iterator[Line]:
         # Unbounded: a test that listens to one of its lines only must not hold up the others.
-        with connect(self.ws_url(), max_queue=None) as connection:
+        with connect(
+            self.ws_url(ticket), max_queue=None, open_timeout=open_timeout_s
+        ) as connection:
             yield Line(connection, attaches_on_gap)
 
     def send(self, text: str, chat_id: str | None = None, status: int = 202) -> Row:

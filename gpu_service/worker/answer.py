@@ -41,7 +41,9 @@ from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.threads import Calls
 
 CHECKPOINT_EVERY_S = 1.0
-VISIBILITY_S = 30
+VISIBILITY_S = (lease.LEASE_MS + lease.SKEW_MARGIN_MS) // 1000 + 1
+"""Put off with each renewal: SQS shows the job of a dead worker again just when it may be claimed."""
+
 RETRY_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
 FAULT_PAUSE_S = 2
 """How long a run that met a fault of its engine waits before it is tried again."""
