@@ -99,6 +99,12 @@ class Seen:
     def is_over(self) -> bool:
         return self.end is not None
 
+    async def until_admitted(self) -> None:
+        await self.until(lambda: bool(self.run_id), "its admission")
+
+    async def until_claimed(self) -> None:
+        await self.until(lambda: self.started_ms > 0, "its claim")
+
     async def until_length(self, length: int) -> None:
         """Or its end, if that comes first."""
         await self.until(lambda: len(self.text) >= length or self.is_over(), f"{length} characters")
@@ -157,6 +163,10 @@ class Client:
         self._asked[seen.message_id] = seen
         await self._say(action="send", chat_id=None, message_id=seen.message_id, text=text)
         return seen
+
+    def seen(self) -> list[Seen]:
+        """All runs that were asked for here."""
+        return list(self._asked.values())
 
     async def attach(self, seen: Seen) -> None:
         """From where the viewer is."""
