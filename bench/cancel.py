@@ -68,7 +68,8 @@ FULL = Size(stops={1: 120, 16: 240})
 @dataclass(frozen=True)
 class Engine:
     """Of the engine itself, in ms. step: between two responses, each one measured; first_token: of a
-    short prompt on a free slot, the fastest, so that no slot is thought free before it was; read_token: how long one more token of a prompt takes."""
+    short prompt on a free slot, the fastest, so that no slot is thought free before it was; read_token:
+    how long one more token of a prompt takes."""
 
     step_ms: Sequence[float]
     first_token_ms: float
@@ -327,8 +328,8 @@ def _report(
     }
     goals: dict[str, Goal] = {}
     table = Table(
-        *("state", "stops", "message p99", "free p50", "free p99", "bound", "told p99", "wasted"),
-        title="Stop to slot free, ms; wasted tokens",
+        *("state", "stops", "message", "free p50", "p99", "bound", "told", "wasted"),
+        title="Stop to slot free, ms (p99 where not said otherwise); wasted tokens",
         title_justify="left",
     )
     for (state, at_once), stopped in found.stopped.items():
@@ -336,7 +337,7 @@ def _report(
         told_ms = [one.told_ms - one.asked_ms for one in stopped]
         goals[f"{name}_told_p99_ms"] = reported(percentile(told_ms, 99))
         goals[f"{name}_stops"] = reported(len(stopped))
-        row = [f"{state}, {at_once} at once", str(len(stopped))]
+        row = [f"{state} ×{at_once}", str(len(stopped))]
         if state == "queued":
             row += ["–"] * 4
             wasted = "0"

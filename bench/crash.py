@@ -28,7 +28,6 @@ from chatcore.domain import lease
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import Usage
 from chatcore.domain.tiers import Tier
-from gpu_service.worker.answer import VISIBILITY_S
 from local.ministack import session
 
 WORKERS = 3
@@ -182,14 +181,14 @@ def _report(console: Console, found: Found) -> None:
     for percent in (50, 99):
         table.add_row(f"p{percent}", f"{percentile(found.went_on_ms, percent) / 1000:.1f}")
     table.add_row("its lease and the margin for clocks, renewed each 5 s", f"{lease_s:g}")
-    table.add_row("SQS shows the job again, put off each 5 s", f"{VISIBILITY_S:g}")
+    table.add_row("SQS shows the job again, put off each 5 s", f"{lease.HIDDEN_S:g}")
     console.print(table)
     share = found.taken_back / max(1, found.shown)
     figures = {
         "kills": len(found.went_on_ms),
         "runs": found.runs,
         "lease_and_margin_s": lease_s,
-        "visibility_s": VISIBILITY_S,
+        "visibility_s": lease.HIDDEN_S,
         "characters_shown": found.shown,
         "characters_taken_back": found.taken_back,
     }

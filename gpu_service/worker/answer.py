@@ -41,9 +41,6 @@ from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.threads import Calls
 
 CHECKPOINT_EVERY_S = 1.0
-VISIBILITY_S = (lease.LEASE_MS + lease.SKEW_MARGIN_MS) // 1000 + 1
-"""Put off with each renewal: SQS shows the job of a dead worker again just when it may be claimed."""
-
 RETRY_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
 FAULT_PAUSE_S = 2
 """How long a run that met a fault of its engine waits before it is tried again."""
@@ -275,7 +272,7 @@ class Maker:
         if renewed.cancel_requested:
             # The message to the inbox may have been lost; the note on the run was not.
             live.break_off(Stop.CANCEL)
-        await self.calls(self.lanes.hide, lane, handle, VISIBILITY_S)
+        await self.calls(self.lanes.hide, lane, handle, lease.HIDDEN_S)
 
     async def _checkpoint(self, live: LiveRun) -> None:
         for piece in live.next_checkpoints():

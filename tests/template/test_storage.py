@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatcore.domain import lease
 from tests.template.source import of_type, properties
 
 TABLES = of_type("AWS::DynamoDB::Table")
@@ -64,7 +65,7 @@ def test_what_does_not_expire_outlives_the_stack() -> None:
 def test_tier_has_its_lane(tier: str) -> None:
     lane = properties(f"Lane{tier.capitalize()}0")
     assert lane["QueueName"] == {"Fn::Sub": f"${{AWS::StackName}}-lane-{tier}-0"}
-    assert lane["VisibilityTimeout"] == 30
+    assert lane["VisibilityTimeout"] == lease.HIDDEN_S
     assert lane["MessageRetentionPeriod"] == 4 * 24 * 3600
     assert lane["RedrivePolicy"] == {
         "deadLetterTargetArn": {"Fn::GetAtt": "DeadLetterQueue.Arn"},

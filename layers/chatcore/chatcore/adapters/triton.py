@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import numpy
+from grpc import StatusCode
+from grpc.aio import AioRpcError
 from tritonclient.grpc import InferInput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -13,13 +15,14 @@ from chatcore.domain.errors import EngineFailed, EngineRefused, EngineUnavailabl
 from chatcore.domain.run import Usage
 from chatcore.ports import Generated
 
-_REFUSED = frozenset({"StatusCode.INVALID_ARGUMENT", "StatusCode.OUT_OF_RANGE"})
-_AWAY = frozenset(
-    {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.NOT_FOUND"}
-)
+_REFUSED = frozenset({StatusCode.INVALID_ARGUMENT, StatusCode.OUT_OF_RANGE})
+_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.NOT_FOUND})
 
 READY_TIMEOUT_S = 2.0
 """An engine that hangs takes the question and never answers it."""
+
+MOST_TOKENS = 10_000_000
+"""In one response: more is no count, and somebody would be charged for it."""
 
 _UNFINISHED = frozenset({"", "None"})
 
@@ -60,8 +63,7 @@ class TritonEngine:
         try:
             async for result, error in responses:
                 if error is not None:
-                    raise _fault(error)
-                assert result is not None
+                    raise EngineFailed(error.message())
                 text, usage, reason = _read(result, usage)
                 finish_reason = reason or finish_reason
                 final = _is_final(result)
@@ -69,8 +71,9 @@ class TritonEngine:
                     yield Generated(text, usage, (finish_reason or "stop") if final else None)
                 if final:
                     return
-        except InferenceServerException as error:
-            raise _fault(error) from error
+        except AioRpcError as error:
+            # tritonclient lets gRPC's own come through a stream.
+            raise _ended_with(error) from error
         finally:
             responses.cancel()
         raise EngineFailed("the stream ended without a final response")
@@ -96,21 +99,26 @@ def _tensor(name: str, datatype: str, value: bytes | bool) -> InferInput:
     return tensor
 
 
-def _read(result: InferResult, usage: Usage) -> tuple[str, Usage, str | None]:
-    """The text, the totals and the finish reason after one response.
+def _read(result: InferResult | None, usage: Usage) -> tuple[str, Usage, str | None]:
+    """The text, the totals and the finish reason after one response. Raises EngineFailed where it is
+    not what the vLLM backend says.
 
-    The vLLM backend counts output tokens by response, input tokens as a whole.
+    That counts output tokens by response, input tokens as a whole.
     """
     try:
+        assert result is not None
         text = b"".join(_values(result, "text_output")).decode("utf-8")
+        reason = b"".join(_values(result, "finish_reason")).decode("utf-8", "replace")
+        totals = Usage(
+            input_tokens=max(usage.input_tokens, *_counts(result, "num_input_tokens"), 0),
+            cached_tokens=max(usage.cached_tokens, *_counts(result, "num_cached_tokens"), 0),
+            output_tokens=usage.output_tokens + sum(_counts(result, "num_output_tokens")),
+        )
     except UnicodeDecodeError as error:
         raise EngineFailed("the engine sent text that is not UTF-8") from error
-    reason = b"".join(_values(result, "finish_reason")).decode("utf-8", "replace")
-    totals = Usage(
-        input_tokens=max(usage.input_tokens, *_values(result, "num_input_tokens"), 0),
-        cached_tokens=max(usage.cached_tokens, *_values(result, "num_cached_tokens"), 0),
-        output_tokens=usage.output_tokens + sum(_values(result, "num_output_tokens")),
-    )
+    except (AssertionError, TypeError, ValueError, IndexError) as error:
+        # Wrong types, shapes or lengths: what tritonclient's parsing makes of them.
+        raise EngineFailed(f"the engine's response cannot be read: {error!r}") from error
     return text, totals, None if reason in _UNFINISHED else reason
 
 
@@ -119,15 +127,20 @@ def _values(result: InferResult, name: str) -> list[Any]:
     return [] if values is None else list(values.reshape(-1).tolist())
 
 
+def _counts(result: InferResult, name: str) -> list[int]:
+    counts = _values(result, name)
+    if not all(0 <= count <= MOST_TOKENS for count in counts):
+        raise ValueError(f"{name} is {counts}")
+    return counts
+
+
 def _is_final(result: InferResult) -> bool:
     parameter = result.get_response().parameters.get("triton_final_response")
     return parameter is not None and bool(parameter.bool_param)
 
 
-def _fault(error: InferenceServerException) -> Exception:
-    status = str(error.status())
-    if status in _REFUSED:
-        return EngineRefused(error.message())
-    if status in _AWAY:
-        return EngineUnavailable(f"{status}: {error.message()}")
-    return EngineFailed(f"{status}: {error.message()}")
+def _ended_with(error: AioRpcError) -> Exception:
+    code, words = error.code(), f"{error.code()}: {error.details()}"
+    if code in _REFUSED:
+        return EngineRefused(words)
+    return EngineUnavailable(words) if code in _AWAY else EngineFailed(words)

@@ -12,6 +12,10 @@ LEASE_MS = 20_000
 RENEW_EVERY_MS = 5_000
 SKEW_MARGIN_MS = 5_000
 
+HIDDEN_S = (LEASE_MS + SKEW_MARGIN_MS) // 1000 + 1
+"""For how long the job of a run that is being made is hidden, from its receipt and from each renewal on:
+SQS shows the job of a dead worker again just when it may be claimed."""
+
 
 def until(now_ms: int) -> int:
     """The end (Unix ms) of a lease taken or renewed now."""

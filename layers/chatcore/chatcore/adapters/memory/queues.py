@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chatcore.domain import lease
 from chatcore.domain.lanes import Lane
 from chatcore.ports import Received
 from chatcore.protocol.queue import Control, Job
-
-VISIBILITY_MS = 30_000
 
 
 @dataclass(slots=True)
@@ -43,7 +42,7 @@ class MemoryLanes:
             for entry in self._entries.get(lane, []):
                 if entry.visible_ms <= self.now_ms():
                     entry.handle = str(next(self._handles))
-                    entry.visible_ms = self.now_ms() + VISIBILITY_MS
+                    entry.visible_ms = self.now_ms() + lease.HIDDEN_S * 1000
                     return Received(entry.job, entry.handle, entry.sent_ms)
             return None
 
