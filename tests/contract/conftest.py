@@ -73,6 +73,11 @@ def open_stores(side: str) -> Stores:
     """Stores of their own, empty."""
     if side == "memory":
         return memory_stores(MemoryDatabase())
+    return dynamo_stores(open_tables(make_tables(), max_connections=40))
+
+
+def make_tables() -> TableNames:
+    """As the template has them."""
     prefix = f"t{uuid.uuid4().hex[:12]}"
     client = boto3.client("dynamodb")
     names = {}
@@ -88,7 +93,7 @@ def open_stores(side: str) -> Stores:
             BillingMode="PAY_PER_REQUEST",
             **({"LocalSecondaryIndexes": indexes} if indexes else {}),
         )
-    return dynamo_stores(open_tables(TableNames(**names), max_connections=40))
+    return TableNames(**names)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def translated() -> Iterator[None]:
 
 
 def _translation(error: PynamoDBException) -> Exception:
-    code = error.cause_response_code
+    code = _code(error)
     if code in _CONDITION_FAILED_CODES:
         return ConditionFailed(code)
     if code in _CONFLICT_CODES:
@@ -48,6 +48,12 @@ def _translation(error: PynamoDBException) -> Exception:
     if code in _OURS:
         return Rejected(f"{code}: {error.cause_response_message}")
     return StoreUnavailable(code or type(error.cause or error).__name__)
+
+
+def _code(error: PynamoDBException) -> str | None:
+    """DynamoDB's, None where it has not answered: pynamodb's own property fails there."""
+    answered = getattr(error.cause, "response", None)
+    return error.cause_response_code if answered else None
 
 
 def _reasons(error: PynamoDBException) -> set[str]:
