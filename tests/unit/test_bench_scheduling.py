@@ -1,0 +1,169 @@
+"""The scheduling simulator: its engine, its scorer, and each policy's order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.scheduling import requests
+from bench.scheduling.engine import PREFILL_S, PREFILL_TOKEN_S, Engine, peak_tokens
+from bench.scheduling.policies import Drr, Fcfs, Policy, SqsFairQueue, Vtc
+from bench.scheduling.requests import Request, jittered
+from bench.scheduling.score import difference, mean_of, score
+from bench.trace import Missing
+
+ALL = (Fcfs, Vtc, Drr, SqsFairQueue)
+
+
+def asked(client: str, arrival_s: float = 0.0, tokens: tuple[int, int] = (10, 5)) -> Request:
+    return Request(arrival_s, client, *tokens)
+
+
+def order(policy: Policy, count: int) -> list[str]:
+    """Who is taken, where each answer is made before the next is taken."""
+    clients = []
+    for _ in range(count):
+        request = policy.take(lambda _: True)
+        assert request is not None
+        clients.append(request.client)
+        for _ in range(request.output_tokens):
+            policy.made_token(request)
+        policy.end(request)
+    return clients
+
+
+def arrived(policy: Policy, *arrivals: Request) -> Policy:
+    for request in arrivals:
+        policy.arrive(request)
+    return policy
+
+
+class TestEngine:
+    def test_one_request_takes_its_prefill_and_its_steps(self) -> None:
+        request = asked("a", arrival_s=3.0, tokens=(100, 3))
+        ended_s = Engine(Fcfs(), 200).serve([request])
+        assert request.first_s == pytest.approx(3.0 + PREFILL_S + 100 * PREFILL_TOKEN_S)
+        steps_s = (0.0274 + 6e-7 * 101) + (0.0274 + 6e-7 * 102)
+        assert ended_s == request.end_s == pytest.approx(request.first_s + steps_s)
+
+    def test_no_more_run_than_there_are_sequences(self) -> None:
+        first, second = asked("a", tokens=(10, 50)), asked("b", tokens=(10, 5))
+        Engine(Fcfs(), 1).serve([first, second])
+        assert second.first_s > first.end_s
+
+    def test_who_comes_later_joins_those_who_run(self) -> None:
+        first, second = asked("a", tokens=(10, 500)), asked("b", arrival_s=1.0)
+        Engine(Fcfs(), 2).serve([first, second])
+        assert second.end_s < first.end_s
+
+    def test_memory_is_counted_at_its_peak(self) -> None:
+        # When the short one ends, the long one has made as much as that had left.
+        long, short = asked("a", tokens=(100, 50)), asked("b", tokens=(10, 20))
+        assert peak_tokens([long]) == 150
+        assert peak_tokens([long, short]) == 100 + 20 + 10 + 20
+
+    @pytest.mark.parametrize("policy", ALL)
+    def test_every_request_is_served_once(self, policy: type[Policy]) -> None:
+        trace = [asked(f"c{n % 7}", n * 0.05, (50 + n % 40, 1 + n % 60)) for n in range(300)]
+        Engine(policy(), 16).serve(trace)
+        assert all(0 < r.first_s < r.end_s and r.made == r.output_tokens for r in trace)
+
+
+class TestPolicies:
+    def test_fcfs_knows_no_clients(self) -> None:
+        policy = arrived(Fcfs(), asked("a"), asked("a"), asked("b"))
+        assert order(policy, 3) == ["a", "a", "b"]
+
+    @pytest.mark.parametrize("policy", [Vtc, Drr])
+    def test_a_flood_does_not_hold_up_the_others(self, policy: type[Policy]) -> None:
+        flood = [asked("heavy", tokens=(100, 200)) for _ in range(20)]
+        line = arrived(policy(), *flood, *(asked("light", tokens=(100, 200)) for _ in range(5)))
+        assert order(line, 10).count("light") == 5
+
+    def test_vtc_lifts_who_was_away(self) -> None:
+        policy = Vtc()
+        arrived(policy, *(asked("a") for _ in range(9)))
+        order(policy, 6)
+        arrived(policy, *(asked("b") for _ in range(4)))
+        # From now on half of the turns, not all of them.
+        assert order(policy, 6).count("b") == 3
+
+    def test_vtc_that_knows_charges_ahead(self) -> None:
+        policy = Vtc(knows=True)
+        arrived(policy, asked("a", tokens=(1, 100)), asked("a"), asked("b", tokens=(1, 1)))
+        arrived(policy, asked("b", tokens=(1, 1)))
+        taken = [policy.take(lambda _: True) for _ in range(4)]
+        assert [request and request.client for request in taken] == ["a", "b", "b", "a"]
+
+    def test_a_fair_queue_sees_only_a_great_flood(self) -> None:
+        policy = SqsFairQueue()
+        arrived(policy, *(asked("heavy", 0.0) for _ in range(40)), asked("light", 1.0))
+        taken = [policy.take(lambda _: True) for _ in range(31)]
+        assert [request and request.client for request in taken] == ["heavy"] * 30 + ["light"]
+
+    @pytest.mark.parametrize("policy", ALL)
+    def test_a_head_that_does_not_fit_waits(self, policy: type[Policy]) -> None:
+        line = arrived(policy(), asked("a"))
+        assert line.take(lambda _: False) is None
+        assert line.waiting()
+        assert line.take(lambda _: True) is not None
+        assert line.take(lambda _: True) is None
+
+
+def done(client: str, arrival_s: float, first_s: float, end_s: float, output: int) -> Request:
+    return Request(arrival_s, client, 0, output, output, first_s, end_s)
+
+
+class TestScore:
+    def test_equal_service_withholds_nothing(self) -> None:
+        both = [done("a", 0, 0, 60, 300), done("b", 0, 0, 60, 300)]
+        assert difference(both, 0, 60) == 0
+
+    def test_who_wanted_and_got_less_is_counted_by_the_lesser_of_both(self) -> None:
+        served = done("a", 0, 0, 60, 600)
+        # Ten a second less than the other had; but only four a second were asked for and not given.
+        poor = [done("b", 0, 0, 60, 300), done("b", 0, 60, 120, 120)]
+        assert difference([served, *poor], 0, 60) == pytest.approx(4.0)
+
+    def test_service_counts_where_it_happens(self) -> None:
+        served = done("a", 0, 0, 60, 300)
+        # It has half of its service within the window, and asked for all of it there.
+        late = done("b", 0, 30, 90, 300)
+        assert difference([served, late], 0, 60) == pytest.approx(5.0)
+
+    def test_means_are_of_copies(self) -> None:
+        trace = [asked(f"c{n % 3}", n * 0.5, (20, 30)) for n in range(60)]
+        scores = []
+        for seed in range(2):
+            copy = jittered(trace, seed)
+            scores.append(score(copy, Engine(Fcfs(), 4).serve(copy)))
+        assert mean_of(scores).mean == pytest.approx((scores[0].mean + scores[1].mean) / 2)
+        assert scores[0] != scores[1]
+
+
+class TestTrace:
+    def test_a_copy_is_another_one_each_time_and_the_same_for_a_seed(self) -> None:
+        trace = [asked("a", n) for n in range(20)]
+
+        def moments(copy: Sequence[Request]) -> list[float]:
+            return [request.arrival_s for request in copy]
+
+        assert moments(jittered(trace, 1)) == moments(jittered(trace, 1))
+        assert moments(jittered(trace, 1)) != moments(jittered(trace, 2))
+        assert all(earlier >= 0 for earlier in moments(jittered(trace, 1)))
+
+    def test_it_is_read_in_order(self, tmp_path: Path) -> None:
+        file = tmp_path / "trace.csv"
+        file.write_text("t,client_id,input_tokens,output_tokens\n2.0,7,10,20\n1.0,8,30,40\n")
+        first, second = requests.read(file)
+        assert (first.client, first.service, second.arrival_s) == ("8", 110, 2.0)
+
+    @pytest.mark.parametrize("content", [None, "a,b\n1,2\n"])
+    def test_a_file_that_is_not_there_or_another_one_is_explained(
+        self, tmp_path: Path, content: str | None
+    ) -> None:
+        file = tmp_path / "trace.csv"
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(Missing, match="VTC-artifact"):
+            requests.read(file)
