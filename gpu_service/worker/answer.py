@@ -25,7 +25,7 @@ from chatcore.domain.errors import (
     Terminal,
 )
 from chatcore.domain.lanes import Lane
-from chatcore.domain.ledger import prompt_tokens
+from chatcore.domain.ledger import cost_tokens, prompt_tokens
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Run
 from chatcore.domain.tiers import LIMITS, Tier
 from chatcore.ports import Engine, Held, Lanes, Over, Received, Stores
@@ -38,6 +38,7 @@ from chatcore.services.settle import settle
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.pull import Turn
 from gpu_service.worker.threads import Calls
 
 CHECKPOINT_EVERY_S = 1.0
@@ -67,26 +68,24 @@ class Maker:
     early_cancels: set[str]
     abandon_grace_s: Mapping[Tier, float] = field(default_factory=dict)
 
-    async def make(
-        self, lane: Lane, received: Received[Job], release_slot: Callable[[], None]
-    ) -> None:
-        """Never raises. release_slot is called once, as soon as the engine is done with the run."""
+    async def make(self, lane: Lane, received: Received[Job], turn: Turn) -> None:
+        """Never raises. The turn is released as soon as the engine is done with the run."""
         job = received.item
         self.logger.thread_safe_append_keys(
             run_id=job.run_id, trace_id=job.trace_id, tier=str(job.tier)
         )
-        slot = _Once(release_slot)
         try:
-            await self._make(lane, received, slot)
+            await self._make(lane, received, turn)
         except Retryable as error:
             self.logger.warning("run.left", extra={"reason": repr(error)})
             await self._hide(lane, received.handle, FAULT_PAUSE_S)
         except Exception:
             self.logger.exception("run.left")
         finally:
-            slot()
+            turn.release()
+            turn.settle(0)
 
-    async def _make(self, lane: Lane, received: Received[Job], slot: "_Once") -> None:
+    async def _make(self, lane: Lane, received: Received[Job], turn: Turn) -> None:
         job = received.item
         received_ms = self.now_ms()
         limits = LIMITS[job.tier]
@@ -111,8 +110,9 @@ class Maker:
                     received.sent_ms, live.run.created_ms, received_ms, self.now_ms()
                 )
                 try:
-                    await self._answer(lane, received, live, history, slot, timings)
+                    await self._answer(lane, received, live, history, turn, timings)
                 finally:
+                    turn.settle(cost_tokens(live.usage))
                     live_keeper.cancel()
                     if live.ended is None:
                         # Whoever goes on with it speaks; nothing more of this epoch may be heard.
@@ -124,7 +124,7 @@ class Maker:
                 return
         finally:
             history.cancel()
-        slot()
+        turn.release()
         await self._turned_down(lane, received.handle, outcome)
 
     async def _turned_down(self, lane: Lane, handle: str, outcome: Held | Over) -> None:
@@ -156,7 +156,7 @@ class Maker:
         received: Received[Job],
         live: LiveRun,
         history: "asyncio.Task[Sequence[Message]]",
-        slot: "_Once",
+        turn: Turn,
         timings: "_Timings",
     ) -> None:
         job, handle = received.item, received.handle
@@ -175,7 +175,7 @@ class Maker:
             except Exception as error:
                 fault = error
                 self.logger.warning("engine.fault", extra={"reason": repr(error)})
-        slot()
+        turn.release()
         if live.stop is Stop.LOST:
             self.logger.warning("run.lost")
             return
@@ -376,18 +376,6 @@ class _Timings:
     claimed_ms: int
     prompted_ms: int = 0
     first_token_ms: int = 0
-
-
-class _Once:
-    """Calls what it is given the first time only."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function: Callable[[], None] | None = function
-
-    def __call__(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            function()
 
 
 def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_ms: int) -> Ending:

@@ -10,12 +10,14 @@ the lane, for whichever worker asks next.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
 from chatcore.domain.errors import Retryable
 from chatcore.domain.lanes import LANES, Lane, Turns
+from chatcore.domain.tiers import Tier
 from chatcore.ports import Lanes, Received
 from chatcore.protocol.queue import Job
 from gpu_service.worker.threads import Calls
@@ -30,22 +32,54 @@ DOUBT_S = 0.05
 """How long a lane with work may take to answer. Polls are long ones all the same: a short poll may come
 back empty from a lane that is not."""
 
-Start = Callable[[Lane, Received[Job], Callable[[], None]], Awaitable[None]]
+
+@dataclass(slots=True)
+class Turn:
+    """A slot that was given to a job. ahead: what its tier was charged for it."""
+
+    tier: Tier
+    ahead: float
+    _puller: "Puller"
+    _released: bool = False
+    _settled: bool = False
+
+    def release(self) -> None:
+        """The engine is done with it: the slot may have the next job. Twice is once."""
+        if not self._released:
+            self._released = True
+            self._puller.released()
+
+    def settle(self, cost_tokens: int) -> None:
+        """What was done for the job here. Only the first that is said counts."""
+        if not self._settled:
+            self._settled = True
+            self._puller.turns.settle(self.tier, self.ahead, cost_tokens)
+
+
+Start = Callable[[Lane, Received[Job], Turn], Awaitable[None]]
 
 
 class Puller:
-    """start: makes the answer of a job; it calls what it is given when the slot is free again."""
+    """start: makes the answer of a job; it releases and settles its turn."""
 
     def __init__(
-        self, lanes: Lanes, slots: int, polls: Calls, start: Start, logger: Logger
+        self,
+        lanes: Lanes,
+        slots: int,
+        polls: Calls,
+        start: Start,
+        logger: Logger,
+        now_ms: Callable[[], int],
     ) -> None:
+        self.turns = Turns()
         self._lanes = lanes
         self._free = slots
         self._polls = polls
         self._start = start
         self._logger = logger
-        self._turns = Turns()
+        self._now_ms = now_ms
         self._backlogged: set[Lane] = set()
+        self._sent_ms: dict[Tier, int] = {}
         self._changed = asyncio.Event()
         self._stopping = False
         self.answers: set[asyncio.Task[None]] = set()
@@ -93,7 +127,15 @@ class Puller:
             return False
         if lane not in self._backlogged:
             return True
-        return lane in self._turns.order(self._backlogged)[: self._free]
+        return lane.tier in self.turns.order(self._waited_s())[: self._free]
+
+    def _waited_s(self) -> Mapping[Tier, float]:
+        """For how long the next run of each tier with work has waited: about as long as its last."""
+        now_ms = self._now_ms()
+        return {
+            lane.tier: max(0, now_ms - self._sent_ms.get(lane.tier, now_ms)) / 1000
+            for lane in self._backlogged
+        }
 
     async def _take(self, lane: Lane, received: Received[Job]) -> None:
         if self._free <= 0 or self._stopping or self.paused:
@@ -103,8 +145,10 @@ class Puller:
                 self._logger.warning("job.stays_hidden", extra={"reason": repr(error)})
             return
         self._free -= 1
-        self._turns.take(lane, self._backlogged)
-        answer = asyncio.ensure_future(self._start(lane, received, self._release))
+        self._sent_ms[lane.tier] = received.sent_ms
+        ahead = self.turns.take(lane.tier, {each.tier for each in self._backlogged})
+        turn = Turn(lane.tier, ahead, self)
+        answer = asyncio.ensure_future(self._start(lane, received, turn))
         self.answers.add(answer)
         answer.add_done_callback(self.answers.discard)
 
@@ -112,6 +156,7 @@ class Puller:
         self._backlogged.discard(lane)
         self._changed.set()
 
-    def _release(self) -> None:
+    def released(self) -> None:
+        """A slot is free again."""
         self._free += 1
         self._changed.set()

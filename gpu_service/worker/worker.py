@@ -93,7 +93,9 @@ class Worker:
             early_cancels=self._early_cancels,
             abandon_grace_s=self.limits.abandon_grace_s,
         )
-        puller = Puller(parts.lanes, self.limits.slots, parts.polls, maker.make, parts.logger)
+        puller = Puller(
+            parts.lanes, self.limits.slots, parts.polls, maker.make, parts.logger, parts.now_ms
+        )
         await self._watch_engine_once(puller)
         listening = asyncio.create_task(self._listen(inbox, broadcast))
         watching = asyncio.create_task(self._watch_engine(puller))

@@ -230,24 +230,24 @@ def a_job_is_acknowledged_before_its_end() -> Iterable[Change]:
 @mutation
 def a_slot_leaks() -> Iterable[Change]:
     """A run that was turned down, or met a fault, keeps its slot."""
-    release = Puller._release
+    release = Puller.released
 
     def leaking(self: Puller) -> None:
         if len(self.answers) < 2:
             release(self)
 
-    return [(Puller, "_release", leaking)]
+    return [(Puller, "released", leaking)]
 
 
 @mutation
 def a_slot_is_freed_twice() -> Iterable[Change]:
-    release = Puller._release
+    release = Puller.released
 
     def generous(self: Puller) -> None:
         release(self)
         release(self)
 
-    return [(Puller, "_release", generous)]
+    return [(Puller, "released", generous)]
 
 
 # ── cancels ──

@@ -1,25 +1,33 @@
-"""Turns between lanes: shares by weight, nobody starves, nobody hoards."""
+"""Turns between tiers: service by weight, nobody starves, nobody hoards."""
 
 from collections import Counter
-from collections.abc import Collection
-from itertools import pairwise
+from collections.abc import Collection, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.domain.lanes import BY_PRIORITY, LANES, Lane, Turns
+from chatcore.domain.lanes import AGING_TOKENS_PER_S, BY_PRIORITY, LANES, Turns
 from chatcore.domain.tiers import LIMITS, Tier
 
-FREE, PLUS, PRO = Lane(Tier.FREE), Lane(Tier.PLUS), Lane(Tier.PRO)
+FREE, PLUS, PRO = Tier.FREE, Tier.PLUS, Tier.PRO
+COST = 700.0
 
 
-def served(turns: Turns, backlogged: Collection[Lane], times: int) -> list[Lane]:
+def at_once(tiers: Collection[Tier]) -> dict[Tier, float]:
+    return dict.fromkeys(tiers, 0.0)
+
+
+def served(
+    turns: Turns, tiers: Collection[Tier], times: int, costs: Mapping[Tier, float] | None = None
+) -> list[Tier]:
+    """Who gets each turn when each run is over before the next begins."""
     order = []
     for _ in range(times):
-        lane = turns.order(backlogged)[0]
-        turns.take(lane, backlogged)
-        order.append(lane)
+        tier = turns.order(at_once(tiers))[0]
+        ahead = turns.take(tier, tiers)
+        turns.settle(tier, ahead, (costs or {}).get(tier, COST))
+        order.append(tier)
     return order
 
 
@@ -28,56 +36,108 @@ def test_every_tier_has_a_lane() -> None:
     assert [str(lane) for lane in LANES] == ["pro-0", "plus-0", "free-0"]
 
 
-@pytest.mark.parametrize("lanes", [(FREE, PRO), (FREE, PLUS), (PLUS, PRO), (FREE, PLUS, PRO)])
-def test_shares_follow_the_weights(lanes: tuple[Lane, ...]) -> None:
-    total = sum(LIMITS[lane.tier].weight for lane in lanes)
-    counts = Counter(served(Turns(), lanes, 10 * total))
-    assert counts == {lane: 10 * LIMITS[lane.tier].weight for lane in lanes}
+@pytest.mark.parametrize("tiers", [(FREE, PRO), (FREE, PLUS), (PLUS, PRO), (FREE, PLUS, PRO)])
+def test_runs_of_equal_cost_follow_the_weights(tiers: tuple[Tier, ...]) -> None:
+    turns = Turns()
+    served(turns, tiers, 100)
+    total = sum(LIMITS[tier].weight for tier in tiers)
+    counts = Counter(served(turns, tiers, 10 * total))
+    assert all(abs(counts[tier] - 10 * LIMITS[tier].weight) <= 1 for tier in tiers)
 
 
-def test_the_lowest_waits_no_longer_than_a_round() -> None:
-    order = served(Turns(), LANES, 200)
-    places = [place for place, lane in enumerate(order) if lane == FREE]
-    gaps = [later - earlier for earlier, later in pairwise(places)]
-    total = sum(limits.weight for limits in LIMITS.values())
-    assert max([places[0] + 1, *gaps]) <= 2 * total
+def test_service_follows_the_weights_whatever_a_run_costs() -> None:
+    turns = Turns()
+    costs = {FREE: 3_000.0, PLUS: 500.0, PRO: 100.0}
+    counts = Counter(served(turns, tuple(Tier), 5_000, costs))
+    tokens = {tier: counts[tier] * costs[tier] for tier in Tier}
+    total = sum(tokens.values())
+    weights = sum(limits.weight for limits in LIMITS.values())
+    for tier in Tier:
+        assert tokens[tier] / total == pytest.approx(LIMITS[tier].weight / weights, rel=0.03)
 
 
-def test_a_lane_alone_has_every_turn() -> None:
+def test_runs_under_way_are_charged_ahead() -> None:
+    turns = Turns(weights=dict.fromkeys(Tier, 1))
+    taken = []
+    for _ in range(6):
+        taken.append(turns.order(at_once(tuple(Tier)))[0])
+        turns.take(taken[-1], tuple(Tier))
+    assert taken == [PRO, PLUS, FREE, PRO, PLUS, FREE]
+
+
+def test_a_job_that_was_none_costs_nothing_and_tells_nothing() -> None:
+    turns = Turns()
+    served(turns, [PRO, FREE], 100)
+    order = turns.order(at_once([PRO, FREE]))
+    aheads = set()
+    for _ in range(50):
+        aheads.add(turns.take(FREE, [PRO, FREE]))
+        turns.settle(FREE, max(aheads), 0)
+    assert len(aheads) == 1
+    assert turns.order(at_once([PRO, FREE])) == order
+
+
+def test_a_tier_alone_has_every_turn() -> None:
     assert set(served(Turns(), [FREE], 20)) == {FREE}
 
 
 def test_at_equal_claims_the_higher_tier_goes_first() -> None:
     even = Turns(weights=dict.fromkeys(Tier, 1))
-    assert even.order([FREE, PLUS, PRO]) == [PRO, PLUS, FREE]
+    assert even.order(at_once([FREE, PLUS, PRO])) == [PRO, PLUS, FREE]
 
 
-def test_an_idle_tier_hoards_nothing() -> None:
+def test_an_idle_tier_saves_nothing_up() -> None:
     turns = Turns()
     served(turns, [FREE], 1_000)
-    order = served(turns, LANES, 26)
     # PRO has had no turn for long, yet it gets its share from now on, and no more.
-    assert Counter(order) == {PRO: 16, PLUS: 8, FREE: 2}
+    counts = Counter(served(turns, tuple(Tier), 130))
+    assert counts[PRO] == pytest.approx(80, abs=2)
+    assert counts[FREE] == pytest.approx(10, abs=2)
+
+
+def test_a_tier_that_is_back_owes_nothing_either() -> None:
+    turns = Turns()
+    served(turns, [PRO], 5)
+    served(turns, [FREE, PLUS], 1_000)
+    assert turns.order(at_once([FREE, PRO]))[0] is PRO
+
+
+def test_who_has_waited_long_is_moved_forward() -> None:
+    turns = Turns()
+    served(turns, [PRO, FREE], 200)
+    ahead = turns.take(FREE, [PRO, FREE])
+    turns.settle(FREE, ahead, 10 * COST)
+    assert turns.order({PRO: 0.0, FREE: 0.0})[0] is PRO
+    long_s = 12 * COST / AGING_TOKENS_PER_S
+    assert turns.order({PRO: 0.0, FREE: long_s})[0] is FREE
+
+
+def test_weights_that_change_count_from_then_on() -> None:
+    weights = {FREE: 1.0, PRO: 4.0}
+    turns = Turns(weights=weights)
+    assert Counter(served(turns, [FREE, PRO], 100))[PRO] == pytest.approx(80, abs=2)
+    weights[FREE] = 4.0
+    assert Counter(served(turns, [FREE, PRO], 100))[PRO] == pytest.approx(50, abs=2)
 
 
 def test_looking_changes_nothing() -> None:
     turns = Turns()
-    served(turns, LANES, 5)
-    before = turns.order(LANES)
+    served(turns, tuple(Tier), 5)
+    before = turns.order(at_once(tuple(Tier)))
     for _ in range(50):
-        assert turns.order(LANES) == before
+        assert turns.order(at_once(tuple(Tier))) == before
 
 
 def test_no_backlog_is_no_order() -> None:
-    assert Turns().order([]) == []
+    assert Turns().order({}) == []
 
 
-@given(st.lists(st.sets(st.sampled_from(LANES), min_size=1), max_size=120))
-def test_claims_stay_bounded_whatever_has_work(backlogs: list[set[Lane]]) -> None:
+@given(st.lists(st.sets(st.sampled_from(Tier), min_size=1), max_size=120))
+def test_claims_stay_bounded_whatever_has_work(backlogs: list[set[Tier]]) -> None:
     turns = Turns()
     for backlog in backlogs:
-        order = turns.order(backlog)
-        assert sorted(map(str, order)) == sorted(map(str, backlog))
-        turns.take(order[0], backlog)
+        order = turns.order(at_once(backlog))
+        assert set(order) == backlog
+        turns.settle(order[0], turns.take(order[0], backlog), COST)
     # However the past went, nobody is shut out for longer than a few rounds.
-    assert set(served(turns, LANES, 80)) == set(LANES)
+    assert set(served(turns, tuple(Tier), 80)) == set(Tier)

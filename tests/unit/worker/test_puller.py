@@ -1,7 +1,7 @@
 """Pulling: only for free slots, by turns, and never an idle slot beside waiting work."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from chatcore.domain.lanes import Lane
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Received
 from chatcore.protocol.queue import Job
-from gpu_service.worker.pull import POLL_S, Puller
+from gpu_service.worker.pull import POLL_S, Puller, Turn
 from tests.simulation.process import LOOK_S, LongPolls
 from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import QUIET
@@ -26,12 +26,14 @@ class Desk:
     lanes: MemoryLanes
     taken: list[tuple[float, str]] = field(default_factory=list)
     work_s: float = 1.0
+    cost_tokens: Mapping[Tier, int] = field(default_factory=dict)
 
-    async def make(self, lane: Lane, received: Received[Job], release: Callable[[], None]) -> None:
+    async def make(self, lane: Lane, received: Received[Job], turn: Turn) -> None:
         self.taken.append((asyncio.get_running_loop().time(), received.item.run_id))
         await asyncio.sleep(self.work_s)
         self.lanes.acknowledge(lane, received.handle)
-        release()
+        turn.settle(self.cost_tokens.get(lane.tier, 700))
+        turn.release()
 
     @property
     def names(self) -> list[str]:
@@ -53,7 +55,7 @@ def put(lanes: MemoryLanes, lane: Lane, names: Sequence[str]) -> None:
 
 
 def puller_for(lanes: MemoryLanes, desk: Desk, slots: int) -> Puller:
-    return Puller(lanes, slots, LongPolls(), desk.make, QUIET)
+    return Puller(lanes, slots, LongPolls(), desk.make, QUIET, now_ms)
 
 
 @in_virtual_time
@@ -97,6 +99,20 @@ async def test_turns_follow_the_weights_while_all_have_work() -> None:
     await asyncio.sleep(30)
     first = [name[0] for name in desk.names[:52]]
     assert [first.count(letter) for letter in "flp"] == [4, 16, 32]
+    task.cancel()
+
+
+@in_virtual_time
+async def test_it_is_service_that_follows_the_weights_not_the_number_of_runs() -> None:
+    lanes = MemoryLanes(now_ms)
+    desk = Desk(lanes, work_s=0.1, cost_tokens={Tier.FREE: 200, Tier.PRO: 1_600})
+    for lane, letter in ((FREE, "f"), (PRO, "p")):
+        put(lanes, lane, [f"{letter}{number}" for number in range(150)])
+    task = asyncio.create_task(puller_for(lanes, desk, slots=1).run())
+    await asyncio.sleep(30)
+    later = [name[0] for name in desk.names[50:150]]
+    # Eight times the service at eight times the cost of a run: as many runs of both.
+    assert abs(later.count("f") - 50) <= 5
     task.cancel()
 
 

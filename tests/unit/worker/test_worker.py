@@ -18,7 +18,7 @@ from chatcore.domain.errors import (
     StoreUnavailable,
 )
 from chatcore.domain.identity import User
-from chatcore.domain.lanes import Lane
+from chatcore.domain.lanes import Lane, Turns
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, FinishReason, Run, Status
 from chatcore.domain.tiers import Tier
@@ -73,6 +73,30 @@ class TestAnAnswer:
         ledger = stage.stores.ledgers.get(ALICE.user_id)
         assert (ledger.active, ledger.settled_tokens) == ({}, cost_tokens(usage))
         assert stage.depth() == 0
+
+    @in_virtual_time
+    async def test_is_charged_to_its_tiers_turns_by_what_each_worker_did(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        charged: list[tuple[Tier, int]] = []
+
+        def settle(self: Turns, tier: Tier, ahead: float, cost: int) -> None:
+            charged.append((tier, cost))
+
+        monkeypatch.setattr(Turns, "settle", settle)
+        stage = stage_saying(words(ANSWER, 2.0), words("and so it went on"))
+        worker = stage.start()
+        run = stage.send()
+        await asyncio.sleep(4.5)
+        # The first one leaves in the middle.
+        await stage.stopped(worker)
+        stage.start("worker-2")
+        await asyncio.sleep(10)
+        usage = stage.stored(run).usage
+        assert usage is not None
+        assert [tier for tier, _ in charged] == [ALICE.tier] * 2
+        assert all(cost > 0 for _, cost in charged)
+        assert sum(cost for _, cost in charged) == cost_tokens(usage)
 
     @in_virtual_time
     async def test_the_first_token_is_shown_when_the_engine_says_it(self) -> None:

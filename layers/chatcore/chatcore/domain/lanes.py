@@ -1,8 +1,9 @@
-"""Owns the choice between lanes: whose turn is it when a slot is free and several lanes have work.
+"""Owns the choice between tiers: whose turn is it when a slot is free and several have work.
 
-Weighted deficit: each tier earns turns in proportion to its weight, and the tier that is owed most
-goes next. So a paying tier gets most of the slots, none is left without, and a lane without work
-hands its turn on (work-conserving).
+Each tier is served tokens in proportion to its weight while it has work: the tier goes next that has
+been served least for its weight. A tier without work hands its turn on (work-conserving) and saves
+nothing up. Whose run has waited for long is moved forward (aging), so that a low weight bounds a
+share and not a patience.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,6 +12,10 @@ from dataclasses import dataclass, field
 from chatcore.domain.tiers import LIMITS, Tier
 
 BY_PRIORITY = (Tier.PRO, Tier.PLUS, Tier.FREE)
+
+AGING_TOKENS_PER_S = 5.0
+"""How much of service a tier is credited with for each second that its next run has waited: a fraction of
+what a worker does meanwhile, so that the weights stay what decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +32,63 @@ class Lane:
 LANES = tuple(Lane(tier) for tier in BY_PRIORITY)
 
 
+FIRST_GUESS_TOKENS = 1_000.0
+"""What a run is thought to cost before its worker has seen one of its tier end."""
+
+GUESS_SHARE = 1 / 8
+"""Of each new cost in the running mean."""
+
+
 @dataclass(slots=True)
 class Turns:
-    """A worker's memory of whose turn it is. Forgetting it (a restart) is harmless."""
+    """A worker's memory of whose turn it is. Forgetting it (a restart) is harmless.
 
-    weights: Mapping[Tier, int] = field(
+    _served: by tier, tokens of service for one of weight, on a scale that all tiers share; _level: that
+    of the turn last taken, which a tier that comes back after a time without work may not lag behind.
+    """
+
+    weights: Mapping[Tier, float] = field(
         default_factory=lambda: {tier: limits.weight for tier, limits in LIMITS.items()}
     )
-    _owed: dict[Tier, float] = field(default_factory=dict)
+    _served: dict[Tier, float] = field(default_factory=dict)
+    _guess: dict[Tier, float] = field(default_factory=dict)
+    _level: float = 0.0
+    _with_work: frozenset[Tier] = frozenset()
 
-    def order(self, backlogged: Collection[Lane]) -> list[Lane]:
-        """The lanes with work, the one to serve next first.
+    def order(self, waited_s: Mapping[Tier, float]) -> list[Tier]:
+        """The tiers with work, the one to serve next first. waited_s: of their next runs, as far as is
+        known.
 
         Pure: taking a turn is a call of its own, made when a run really was taken.
         """
-        owed = self._earned(backlogged)
-        return sorted(backlogged, key=lambda lane: (-owed[lane.tier], BY_PRIORITY.index(lane.tier)))
+        return sorted(
+            waited_s,
+            key=lambda tier: (
+                self._standing(tier) - AGING_TOKENS_PER_S * waited_s[tier],
+                BY_PRIORITY.index(tier),
+            ),
+        )
 
-    def take(self, lane: Lane, backlogged: Collection[Lane]) -> None:
-        """A run of this lane got a slot while those lanes (this one among them) had work."""
-        owed = self._earned({*backlogged, lane})
-        owed[lane.tier] -= 1.0
-        # A lane without work keeps no claim on later turns: an idle tier hoards nothing.
-        self._owed = owed
+    def take(self, tier: Tier, with_work: Collection[Tier]) -> float:
+        """A run of this tier got a slot while those tiers (this one among them) had work. Returns what
+        it was charged ahead, for `settle`."""
+        standings = {each: self._standing(each) for each in {*with_work, tier}}
+        self._with_work = frozenset(standings)
+        self._served.update(standings)
+        self._level = max(self._level, min(standings.values()))
+        ahead = self._guess.get(tier, FIRST_GUESS_TOKENS)
+        self._served[tier] += ahead / self.weights[tier]
+        return ahead
 
-    def _earned(self, backlogged: Collection[Lane]) -> dict[Tier, float]:
-        tiers = {lane.tier for lane in backlogged}
-        total = sum(self.weights[tier] for tier in tiers)
-        return {tier: self._owed.get(tier, 0.0) + self.weights[tier] / total for tier in tiers}
+    def settle(self, tier: Tier, ahead: float, cost_tokens: float) -> None:
+        """The run is over, or no more this worker's: it cost this much here."""
+        self._served[tier] += (cost_tokens - ahead) / self.weights[tier]
+        if not cost_tokens:
+            # Over already, or somebody else's: that tells nothing of what runs cost.
+            return
+        guess = self._guess.get(tier, FIRST_GUESS_TOKENS)
+        self._guess[tier] = guess + (cost_tokens - guess) * GUESS_SHARE
+
+    def _standing(self, tier: Tier) -> float:
+        served = self._served.get(tier, 0.0)
+        return served if tier in self._with_work else max(served, self._level)
