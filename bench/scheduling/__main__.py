@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.report import Figure, Goal, finish
 from bench.scheduling import requests
-from bench.scheduling.engine import Engine
+from bench.scheduling.engine import Engine, serve
 from bench.scheduling.policies import Drr, Fcfs, Policy, SqsFairQueue, Vtc
 from bench.scheduling.requests import Request, jittered
 from bench.scheduling.score import Score, mean_of, score
@@ -107,7 +107,8 @@ def bench(trace: Sequence[Request], size: Size, console: Console) -> None:
 def play(trace: Sequence[Request], policy: str, sequences: int, seed: int) -> Score:
     """One jittered copy under one policy."""
     copy = jittered(trace, seed)
-    ended_s = Engine(POLICIES[policy](), sequences).serve(copy)
+    played = POLICIES[policy]()
+    ended_s = serve([Engine(played, sequences)], copy, played.arrive)
     return score(copy, ended_s)
 
 

@@ -9,8 +9,9 @@ lengths are known, to every policy alike, as in the published system.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from bench.scheduling.policies import Policy
 from bench.scheduling.requests import Request
@@ -25,49 +26,44 @@ MOST_PROMPT_TOKENS = 5_000
 MEMORY_TOKENS = 10_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Engine:
-    """sequences: that it decodes at once."""
+    """sequences: that it decodes at once; now_s: its own clock, at the end of what it did last."""
 
     policy: Policy
     sequences: int
     now_s: float = 0.0
+    _running: list[Request] = field(default_factory=list)
+    _held: int = 0
+    _steps: int = 0
 
-    def serve(self, requests: Sequence[Request]) -> float:
-        """All of them, in the order of their arrival; returns when the last one ended, in seconds."""
-        arriving = iter(requests)
-        next_one = next(arriving, None)
-        running: list[Request] = []
-        held = steps = 0
-        while running or next_one is not None or self.policy.waiting():
-            if not running and not self.policy.waiting() and next_one is not None:
-                self.now_s = max(self.now_s, next_one.arrival_s)
-            while next_one is not None and next_one.arrival_s <= self.now_s:
-                self.policy.arrive(next_one)
-                next_one = next(arriving, None)
-            if not running or steps % ADMIT_EVERY_STEPS == 0:
-                admitted = self._admit(running)
-                running += admitted
-                held += sum(request.input_tokens + 1 for request in admitted)
-            if running:
-                self.now_s += STEP_S + STEP_SEQUENCE_S * len(running) + STEP_HELD_TOKEN_S * held
-                steps += 1
-                for request in running:
-                    # An answer of one token is there with its prefill, and found over only now.
-                    if request.made < request.output_tokens:
-                        request.made += 1
-                        held += 1
-                        self.policy.made_token(request)
-                over = [request for request in running if request.made >= request.output_tokens]
-                for request in over:
-                    request.end_s = self.now_s
-                    held -= request.input_tokens + request.made
-                    self.policy.end(request)
-                if over:
-                    running = [r for r in running if r.made < r.output_tokens]
-            else:
-                steps = 0
-        return self.now_s
+    def is_busy(self) -> bool:
+        return bool(self._running) or self.policy.waiting()
+
+    def advance(self) -> None:
+        """One step: perhaps a prefill of what was admitted, and a token of each that runs."""
+        if not self._running or self._steps % ADMIT_EVERY_STEPS == 0:
+            admitted = self._admit(self._running)
+            self._running += admitted
+            self._held += sum(request.input_tokens + 1 for request in admitted)
+        if not self._running:
+            self._steps = 0
+            return
+        self.now_s += STEP_S + STEP_SEQUENCE_S * len(self._running) + STEP_HELD_TOKEN_S * self._held
+        self._steps += 1
+        for request in self._running:
+            # An answer of one token is there with its prefill, and found over only now.
+            if request.made < request.output_tokens:
+                request.made += 1
+                self._held += 1
+                self.policy.made_token(request)
+        over = [request for request in self._running if request.made >= request.output_tokens]
+        for request in over:
+            request.end_s = self.now_s
+            self._held -= request.input_tokens + request.made
+            self.policy.end(request)
+        if over:
+            self._running = [r for r in self._running if r.made < r.output_tokens]
 
     def _admit(self, running: Sequence[Request]) -> list[Request]:
         """A batch of prompts, with their first tokens made."""
@@ -91,6 +87,26 @@ class Engine:
                 request.made = 1
                 self.policy.made_token(request)
         return batch
+
+
+def serve(
+    engines: Sequence[Engine], requests: Sequence[Request], arrive: Callable[[Request], None]
+) -> float:
+    """All requests, in the order of their arrival, by engines whose clocks go side by side. Returns when
+    the last one ended, in seconds."""
+    arriving = deque(requests)
+    while arriving or any(engine.is_busy() for engine in engines):
+        busy = [engine for engine in engines if engine.is_busy()]
+        # Whoever is behind goes on; who has nothing to do keeps up with them, or waits for an arrival.
+        behind = min(busy or engines, key=lambda engine: engine.now_s)
+        now_s = behind.now_s if busy else max(behind.now_s, arriving[0].arrival_s)
+        for engine in engines:
+            if engine not in busy:
+                engine.now_s = max(engine.now_s, now_s)
+        while arriving and arriving[0].arrival_s <= now_s:
+            arrive(arriving.popleft())
+        behind.advance()
+    return max(request.end_s for request in requests)
 
 
 def peak_tokens(requests: Sequence[Request]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.scheduling import requests
-from bench.scheduling.engine import PREFILL_S, PREFILL_TOKEN_S, Engine, peak_tokens
+from bench.scheduling.engine import PREFILL_S, PREFILL_TOKEN_S, Engine, peak_tokens, serve
 from bench.scheduling.policies import Drr, Fcfs, Policy, SqsFairQueue, Vtc
 from bench.scheduling.requests import Request, jittered
 from bench.scheduling.score import difference, mean_of, score
@@ -38,23 +38,35 @@ def arrived(policy: Policy, *arrivals: Request) -> Policy:
     return policy
 
 
+def served(policy: Policy, sequences: int, trace: Sequence[Request]) -> float:
+    return serve([Engine(policy, sequences)], trace, policy.arrive)
+
+
 class TestEngine:
     def test_one_request_takes_its_prefill_and_its_steps(self) -> None:
         request = asked("a", arrival_s=3.0, tokens=(100, 3))
-        ended_s = Engine(Fcfs(), 200).serve([request])
+        ended_s = served(Fcfs(), 200, [request])
         assert request.first_s == pytest.approx(3.0 + PREFILL_S + 100 * PREFILL_TOKEN_S)
         steps_s = (0.0274 + 6e-7 * 101) + (0.0274 + 6e-7 * 102)
         assert ended_s == request.end_s == pytest.approx(request.first_s + steps_s)
 
     def test_no_more_run_than_there_are_sequences(self) -> None:
         first, second = asked("a", tokens=(10, 50)), asked("b", tokens=(10, 5))
-        Engine(Fcfs(), 1).serve([first, second])
+        served(Fcfs(), 1, [first, second])
         assert second.first_s > first.end_s
 
     def test_who_comes_later_joins_those_who_run(self) -> None:
         first, second = asked("a", tokens=(10, 500)), asked("b", arrival_s=1.0)
-        Engine(Fcfs(), 2).serve([first, second])
+        served(Fcfs(), 2, [first, second])
         assert second.end_s < first.end_s
+
+    def test_two_engines_share_the_work(self) -> None:
+        line = Fcfs()
+        trace = [asked("a", n * 0.01, (10, 100)) for n in range(40)]
+        alone_s = served(Fcfs(), 4, [asked("a", r.arrival_s, (10, 100)) for r in trace])
+        both_s = serve([Engine(line, 4), Engine(line, 4)], trace, line.arrive)
+        assert both_s == pytest.approx(alone_s / 2, rel=0.15)
+        assert all(r.arrival_s < r.first_s < r.end_s for r in trace)
 
     def test_memory_is_counted_at_its_peak(self) -> None:
         # When the short one ends, the long one has made as much as that had left.
@@ -65,7 +77,7 @@ class TestEngine:
     @pytest.mark.parametrize("policy", ALL)
     def test_every_request_is_served_once(self, policy: type[Policy]) -> None:
         trace = [asked(f"c{n % 7}", n * 0.05, (50 + n % 40, 1 + n % 60)) for n in range(300)]
-        Engine(policy(), 16).serve(trace)
+        served(policy(), 16, trace)
         assert all(0 < r.first_s < r.end_s and r.made == r.output_tokens for r in trace)
 
 
@@ -136,7 +148,7 @@ class TestScore:
         scores = []
         for seed in range(2):
             copy = jittered(trace, seed)
-            scores.append(score(copy, Engine(Fcfs(), 4).serve(copy)))
+            scores.append(score(copy, served(Fcfs(), 4, copy)))
         assert mean_of(scores).mean == pytest.approx((scores[0].mean + scores[1].mean) / 2)
         assert scores[0] != scores[1]
 
