@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import Figure, Goal, finish
-from bench.scheduling import requests
+from bench.report import Figure, Goal, at_most, finish, reported
+from bench.scheduling import requests, tiers
 from bench.scheduling.engine import Engine, serve
 from bench.scheduling.policies import Drr, Fcfs, Policy, SqsFairQueue, Vtc
 from bench.scheduling.requests import Request, jittered
@@ -95,7 +96,16 @@ def bench(trace: Sequence[Request], size: Size, console: Console) -> None:
         for key, copies in runs.items():
             found[key] = mean_of([copy.result() for copy in copies])
             console.print(f"{key[0]}, {key[1]} sequences", highlight=False)
-    goals = _check(console, found)
+        seeds = range(size.copies)
+        ratios = {
+            "routers with memories of their own": [
+                *pool.map(tiers.ratio_of_routers, [trace] * size.copies, seeds)
+            ],
+            "workers on shared lanes (ours)": [
+                *pool.map(tiers.ratio_of_workers, [trace] * size.copies, seeds)
+            ],
+        }
+    goals = _check(console, found) | _between_tiers(console, ratios)
     _compare(console, found, size)
     figures: dict[str, Figure] = {
         f"{policy}, {sequences}": {name: round(value, 3) for name, value in asdict(scored).items()}
@@ -130,6 +140,24 @@ def _check(console: Console, found: Mapping[tuple[str, int], Score]) -> dict[str
         )
     console.print(table)
     return goals
+
+
+def _between_tiers(console: Console, ratios: Mapping[str, Sequence[float]]) -> dict[str, Goal]:
+    table = Table(
+        *("dispatch", "mean", "least", "most"),
+        title="Service of a tier of weight 4 for one of weight 1, both backlogged, at two points",
+        title_justify="left",
+    )
+    means = []
+    for name, found in ratios.items():
+        means.append(statistics.fmean(found))
+        table.add_row(name, f"{means[-1]:.2f}", f"{min(found):.2f}", f"{max(found):.2f}")
+    console.print(table)
+    routers, ours = means
+    return {
+        "tiers_by_routers": reported(routers),
+        "tiers_by_shared_lanes_off_by": at_most(abs(ours / 4 - 1), 0.05),
+    }
 
 
 def _compare(console: Console, found: Mapping[tuple[str, int], Score], size: Size) -> None:

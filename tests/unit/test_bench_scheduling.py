@@ -10,7 +10,9 @@ from bench.scheduling.engine import PREFILL_S, PREFILL_TOKEN_S, Engine, peak_tok
 from bench.scheduling.policies import Drr, Fcfs, Policy, SqsFairQueue, Vtc
 from bench.scheduling.requests import Request, jittered
 from bench.scheduling.score import difference, mean_of, score
+from bench.scheduling.tiers import Router, Worker
 from bench.trace import Missing
+from chatcore.adapters.memory.queues import MemoryLanes
 
 ALL = (Fcfs, Vtc, Drr, SqsFairQueue)
 
@@ -120,6 +122,28 @@ class TestPolicies:
         assert line.waiting()
         assert line.take(lambda _: True) is not None
         assert line.take(lambda _: True) is None
+
+
+class TestTwoTiers:
+    def test_a_router_serves_what_it_has_heard_of(self) -> None:
+        router = arrived(Router(), *(asked("free") for _ in range(5)))
+        assert order(router, 5) == ["free"] * 5
+
+    def test_workers_on_shared_lanes_see_what_others_have_heard_of(self) -> None:
+        lanes, by_id = MemoryLanes(lambda: 0), dict[str, Request]()
+        first, second = Worker(lanes, by_id), Worker(lanes, by_id)
+        arrived(first, *(asked(tier) for tier in ("free", "plus") for _ in range(50)))
+        taken = order(second, 25)
+        assert second.waiting()
+        assert taken.count("plus") == pytest.approx(20, abs=1)
+
+    def test_a_job_that_does_not_fit_stays_in_the_hand(self) -> None:
+        worker = Worker(MemoryLanes(lambda: 0), {})
+        arrived(worker, asked("plus"))
+        assert worker.take(lambda _: False) is None
+        assert worker.waiting()
+        assert worker.take(lambda _: True) is not None
+        assert not worker.waiting()
 
 
 def done(client: str, arrival_s: float, first_s: float, end_s: float, output: int) -> Request:
