@@ -236,7 +236,8 @@ class TestEnd:
         assert chat is not None
         assert (chat.active_run_id, chat.context_tokens) == (None, 50)
         ledger = stores.ledgers.get(ALICE.user_id)
-        assert (ledger.active, ledger.used_tokens, ledger.settled_tokens) == ({}, COST, COST)
+        assert (ledger.active, ledger.settled_tokens) == ({}, COST)
+        assert [ledger.used_tokens(window) for window in ledger.windows] == [COST, COST]
 
     def test_happens_once(self, stores: Stores) -> None:
         run = claimed(stores, admitted(stores, send_of()))

@@ -268,7 +268,7 @@ def test_over_budget_is_refused_with_the_time_when_it_frees(alice: Person, cloud
     me = alice.get("/me")["usage"]
     cloud.table("ledgers").update_item(
         Key={"user_id": alice.user_id},
-        UpdateExpression="SET used_tokens = :all",
+        UpdateExpression="SET settled_tokens = :all",
         ExpressionAttributeValues={":all": me["budget_tokens"]},
     )
     before = alice.footprint()

@@ -196,7 +196,7 @@ class Audit:
                 for committed in self.committed.values()
                 if committed.run.user_id == user_id
             )
-            if not ledger.settled_tokens == ledger.used_tokens == charged:
+            if ledger.settled_tokens != charged:
                 self.broke(f"{user_id} was charged {ledger.settled_tokens}, spent {charged}")
         held = {r.chat_id: r.run_id for r in runs if r.status in ACTIVE}
         named = {

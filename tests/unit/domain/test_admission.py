@@ -8,7 +8,7 @@ from chatcore.domain.admission import Admission, Repeat, Send, View, decide
 from chatcore.domain.chat import Chat, Role
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User, digest_of
-from chatcore.domain.ledger import Ledger, reservation
+from chatcore.domain.ledger import Ledger, Window, reservation
 from chatcore.domain.run import Run, Status
 from chatcore.domain.tiers import LIMITS, Tier
 
@@ -96,7 +96,7 @@ def test_a_known_send_is_a_repeat_in_whatever_state(status: Status) -> None:
 
 def test_a_repeat_comes_before_every_other_reason() -> None:
     run = known_run(SEND)
-    full = replace(EMPTY, active={"a": 1, "b": 1}, used_tokens=10**9, window_ends_ms=2**50)
+    full = replace(EMPTY, active={"a": 1, "b": 1}, settled_tokens=10**9, windows=(Window(2**50),))
     busy = replace(CHAT, active_run_id=run.run_id, deleted_ms=1)
     assert decide(SEND, View(busy, run, full), FREE, NOW_MS) == Repeat(run)
 
@@ -126,8 +126,10 @@ def test_chats_that_take_no_message(send: Send, chat: Chat | None, code: Code) -
 def test_an_account_that_is_full_or_used_up() -> None:
     full = replace(EMPTY, active=dict.fromkeys(("a", "b"), 1))
     assert refused(SEND, View(None, None, full)).code is Code.TOO_MANY_ACTIVE_RUNS
-    used_up = replace(EMPTY, used_tokens=FREE.budget_tokens, window_ends_ms=NOW_MS + 9)
+    tokens = FREE.budgets[0].tokens
+    used_up = replace(EMPTY, settled_tokens=tokens, windows=(Window(NOW_MS + 9),))
     outcome = refused(SEND, View(None, None, used_up))
     assert (outcome.code, outcome.retry_at_ms) == (Code.BUDGET_EXHAUSTED, NOW_MS + 9)
-    over = replace(used_up, window_ends_ms=NOW_MS)
-    assert admitted(SEND, View(None, None, over)).ledger.used_tokens == 0
+    over = replace(used_up, windows=(Window(NOW_MS),))
+    ledger = admitted(SEND, View(None, None, over)).ledger
+    assert [ledger.used_tokens(window) for window in ledger.windows] == [0, 0]

@@ -10,21 +10,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.ledger import (
     Ledger,
+    Window,
     cost_tokens,
     current,
     estimate_tokens,
     reservation,
     reserve,
+    scarcest,
     settle,
 )
 from chatcore.domain.run import Usage
-from chatcore.domain.tiers import LIMITS, Tier, TierLimits
+from chatcore.domain.tiers import LIMITS, Budget, Tier, TierLimits
 
 LIMITS_SMALL = TierLimits(
     weight=1,
     max_active_runs=2,
-    budget_tokens=100,
-    window_ms=1_000,
+    budgets=(Budget(100, 1_000), Budget(250, 10_000)),
     max_text_chars=50,
     context_tokens=40,
     max_output_tokens=10,
@@ -48,15 +49,16 @@ def test_prefill_that_a_cache_spared_is_free_and_decoding_costs_double() -> None
     assert cost_tokens(Usage(input_tokens=100, cached_tokens=60, output_tokens=7)) == 40 + 14
 
 
-def test_reserving_opens_a_window_and_counts_the_version() -> None:
+def test_reserving_opens_the_windows_and_counts_the_version() -> None:
     ledger = reserved(EMPTY, "r_1", 30, now_ms=500)
-    assert (ledger.active, ledger.window_ends_ms, ledger.version) == ({"r_1": 30}, 1_500, 1)
-    assert ledger.used_tokens == ledger.settled_tokens == 0
+    assert (ledger.active, ledger.version, ledger.settled_tokens) == ({"r_1": 30}, 1, 0)
+    assert ledger.windows == (Window(1_500), Window(10_500))
 
 
 def test_a_second_run_stays_in_the_window_of_the_first() -> None:
     ledger = reserved(reserved(EMPTY, "r_1", 30, 500), "r_2", 30, 900)
-    assert (ledger.window_ends_ms, ledger.version, ledger.reserved_tokens) == (1_500, 2, 60)
+    assert (ledger.version, ledger.reserved_tokens) == (2, 60)
+    assert ledger.windows == (Window(1_500), Window(10_500))
 
 
 def test_as_many_runs_as_the_plan_allows() -> None:
@@ -76,7 +78,42 @@ def test_what_was_used_counts_until_the_window_is_over() -> None:
     assert ledger is not None
     assert refused(ledger, 20, now_ms=999).retry_at_ms == 1_000
     again = reserved(ledger, "r_2", 20, now_ms=1_000)
-    assert (again.used_tokens, again.window_ends_ms, again.settled_tokens) == (0, 2_000, 90)
+    assert again.windows == (Window(2_000, began_at_tokens=90), Window(10_000))
+    assert [again.used_tokens(window) for window in again.windows] == [0, 90]
+
+
+def test_each_budget_has_to_hold_and_the_last_to_free_says_when() -> None:
+    ledger = EMPTY
+    for number in range(3):
+        outcome = settle(reserved(ledger, f"r_{number}", 80, 1_000 * number), f"r_{number}", 80)
+        assert outcome is not None
+        ledger = outcome
+    # In the short window there is room; of the long one 240 of 250 are used.
+    refusal = refused(ledger, 20, now_ms=3_000)
+    assert (refusal.code, refusal.retry_at_ms) == (Code.BUDGET_EXHAUSTED, 10_000)
+    both = settle(reserved(ledger, "r_4", 10, 3_000), "r_4", 100)
+    assert both is not None
+    assert refused(both, 20, now_ms=3_500).retry_at_ms == 10_000
+    assert reserved(both, "r_5", 20, now_ms=10_000).windows == (
+        Window(11_000, began_at_tokens=340),
+        Window(20_000, began_at_tokens=340),
+    )
+
+
+def test_the_scarcest_budget_is_the_one_that_is_told() -> None:
+    fresh = current(EMPTY, LIMITS_SMALL, 0)
+    assert scarcest(fresh, LIMITS_SMALL) == (LIMITS_SMALL.budgets[0], Window())
+    windows = (Window(1_000, began_at_tokens=190), Window(10_000))
+    worn = current(replace(EMPTY, settled_tokens=200, windows=windows), LIMITS_SMALL, 500)
+    assert scarcest(worn, LIMITS_SMALL) == (LIMITS_SMALL.budgets[1], windows[1])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_account_from_when_there_were_other_budgets_gets_todays(count: int) -> None:
+    old = replace(EMPTY, settled_tokens=70, windows=(Window(9_000, 50),) * count)
+    account = current(old, LIMITS_SMALL, 500)
+    kept = [Window(9_000, 50)] * min(count, 2)
+    assert account.windows == (*kept, *[Window(0, 70)] * (2 - len(kept)))
 
 
 def test_a_run_that_outlives_its_window_still_holds_its_reservation() -> None:
@@ -87,14 +124,14 @@ def test_a_run_that_outlives_its_window_still_holds_its_reservation() -> None:
 def test_settling_twice_is_told_apart() -> None:
     once = settle(reserved(EMPTY, "r_1", 60), "r_1", 50)
     assert once is not None
-    assert (once.active, once.used_tokens, once.settled_tokens) == ({}, 50, 50)
+    assert (once.active, once.settled_tokens) == ({}, 50)
     assert settle(once, "r_1", 50) is None
 
 
-def test_current_changes_nothing_inside_the_window() -> None:
-    ledger = replace(EMPTY, used_tokens=5, window_ends_ms=100)
-    assert current(ledger, 99) is ledger
-    assert current(ledger, 100).used_tokens == 0
+def test_current_changes_nothing_inside_the_windows() -> None:
+    ledger = replace(EMPTY, settled_tokens=5, windows=(Window(100), Window(200)))
+    assert current(ledger, LIMITS_SMALL, 99) is ledger
+    assert current(ledger, LIMITS_SMALL, 100).windows == (Window(0, 5), Window(200))
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -103,7 +140,7 @@ def test_a_reservation_never_asks_for_more_than_a_context_can_hold(tier: Tier) -
     most = reservation("😀" * limits.max_text_chars, limits.context_tokens, limits)
     assert most == limits.context_tokens - limits.max_output_tokens + 2 * limits.max_output_tokens
     # A user can always send something.
-    assert most <= limits.budget_tokens
+    assert all(most <= budget.tokens for budget in limits.budgets)
 
 
 @given(text=st.text(max_size=200), context=st.integers(0, 100_000))
@@ -135,7 +172,8 @@ class Account(RuleBasedStateMachine):
         self.names += 1
         outcome = reserve(self.ledger, f"r_{self.names}", tokens, LIMITS_SMALL, self.now_ms)
         if isinstance(outcome, Ledger):
-            assert outcome.used_tokens + outcome.reserved_tokens <= LIMITS_SMALL.budget_tokens
+            for budget, window in zip(LIMITS_SMALL.budgets, outcome.windows, strict=True):
+                assert outcome.used_tokens(window) + outcome.reserved_tokens <= budget.tokens
             self.ledger = outcome
 
     @rule(number=st.integers(1, 40), cost=st.integers(0, 200))
@@ -156,7 +194,7 @@ class Account(RuleBasedStateMachine):
     def holds(self) -> None:
         assert len(self.ledger.active) <= LIMITS_SMALL.max_active_runs
         assert self.ledger.settled_tokens == sum(self.settled.values())
-        assert self.ledger.used_tokens >= 0
+        assert all(self.ledger.used_tokens(window) >= 0 for window in self.ledger.windows)
         assert all(tokens >= 0 for tokens in self.ledger.active.values())
 
 

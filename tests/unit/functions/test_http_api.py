@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chatcore.domain.ledger import Ledger
+from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.tiers import LIMITS, Tier
 from tests.unit.functions.cloud import Away, Broken, Cloud
 from tests.unit.functions.events import ID_CLAIMS
@@ -158,8 +158,8 @@ class TestMessages:
         cloud.database.ledgers["user-alice"] = Ledger(
             "user-alice",
             version=1,
-            used_tokens=LIMITS[Tier.FREE].budget_tokens,
-            window_ends_ms=cloud.clock() + 90_500,
+            settled_tokens=LIMITS[Tier.FREE].budgets[0].tokens,
+            windows=(Window(cloud.clock() + 90_500), Window(cloud.clock() + 90_500 * 2)),
         )
         reply = send(cloud, new_chat(cloud))
         assert (reply.status, reply.code) == (429, "budget_exhausted")
@@ -224,7 +224,7 @@ class TestAccount:
             "email": "alice@example.com",
             "tier": "free",
             "usage": {
-                "budget_tokens": limits.budget_tokens,
+                "budget_tokens": limits.budgets[0].tokens,
                 "used_tokens": 0,
                 "reserved_tokens": reserved,
                 "window_ends_at": "2027-01-15T13:00:00.000Z",

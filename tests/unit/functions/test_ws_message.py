@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatcore.domain.lanes import Lane
-from chatcore.domain.ledger import Ledger
+from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.tiers import LIMITS, Tier
 from chatcore.ports import Posted
 from chatcore.protocol.queue import Attach, Cancel
@@ -116,8 +116,8 @@ class TestSend:
         cloud.database.ledgers["user-alice"] = Ledger(
             "user-alice",
             version=1,
-            used_tokens=LIMITS[Tier.FREE].budget_tokens,
-            window_ends_ms=cloud.clock() + 90_000,
+            settled_tokens=LIMITS[Tier.FREE].budgets[0].tokens,
+            windows=(Window(cloud.clock() + 90_000), Window(cloud.clock() + 90_000 * 2)),
         )
         frame = only(cloud.say(SEND))
         assert (frame["code"], frame["retry_at"]) == (

@@ -37,7 +37,7 @@ def filled(desk: Desk, turns: int) -> str:
         desk.stores.runs.put_checkpoints([Checkpoint(run.run_id, 1, 0, "Hi")], desk.clock())
         desk.complete(run.run_id)
         desk.database.ledgers[ALICE.user_id] = replace(
-            desk.database.ledgers[ALICE.user_id], used_tokens=0
+            desk.database.ledgers[ALICE.user_id], windows=()
         )
     assert chat_id is not None
     return chat_id

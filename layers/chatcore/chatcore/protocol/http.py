@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.errors import Code
 from chatcore.domain.identity import MESSAGE_ID_PATTERN
-from chatcore.domain.ledger import Ledger, current
+from chatcore.domain.ledger import Ledger, current, scarcest
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.tiers import Tier, TierLimits
@@ -158,7 +158,8 @@ class TicketBody(BaseModel):
 
 
 class AccountUsage(BaseModel):
-    """Charged tokens: input that no cache held counts once, output twice."""
+    """Charged tokens: input that no cache held counts once, output twice. Of several budgets, the one of
+    which the greatest part is used."""
 
     budget_tokens: int
     used_tokens: int
@@ -185,18 +186,17 @@ class AccountBody(BaseModel):
     def of(
         cls, email: str | None, tier: Tier, ledger: Ledger, limits: TierLimits, now_ms: int
     ) -> "AccountBody":
-        account = current(ledger, now_ms)
+        account = current(ledger, limits, now_ms)
+        budget, window = scarcest(account, limits)
         return cls(
             user_id=account.user_id,
             email=email,
             tier=tier,
             usage=AccountUsage(
-                budget_tokens=limits.budget_tokens,
-                used_tokens=account.used_tokens,
+                budget_tokens=budget.tokens,
+                used_tokens=account.used_tokens(window),
                 reserved_tokens=account.reserved_tokens,
-                window_ends_at=(
-                    rfc3339(account.window_ends_ms) if account.window_ends_ms else None
-                ),
+                window_ends_at=rfc3339(window.ends_ms) if window.ends_ms else None,
                 active_runs=len(account.active),
             ),
             limits=AccountLimits(

@@ -4,6 +4,7 @@ from typing import Any
 
 from pynamodb.attributes import (
     BooleanAttribute,
+    ListAttribute,
     MapAttribute,
     NumberAttribute,
     UnicodeAttribute,
@@ -15,7 +16,7 @@ from pynamodb.models import Model
 
 from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.errors import Code
-from chatcore.domain.ledger import Ledger
+from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.run import RETENTION_S, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
@@ -159,7 +160,7 @@ class RunItem(Model):
     lease_until_ms = NumberAttribute()
     viewers = UnicodeSetAttribute(null=True)
     cancel_requested = BooleanAttribute()
-    requeued_ms = NumberAttribute()
+    requeued_ms = NumberAttribute(null=True)
     started_ms = NumberAttribute(null=True)
     ended_ms = NumberAttribute(null=True)
     finish_reason = UnicodeAttribute(null=True)
@@ -234,7 +235,7 @@ class RunItem(Model):
             lease_until_ms=int(self.lease_until_ms),
             viewers=frozenset(self.viewers or ()),
             cancel_requested=bool(self.cancel_requested),
-            requeued_ms=int(self.requeued_ms),
+            requeued_ms=int(self.requeued_ms or 0),
             started_ms=None if self.started_ms is None else int(self.started_ms),
             ended_ms=None if self.ended_ms is None else int(self.ended_ms),
             finish_reason=FinishReason(self.finish_reason) if self.finish_reason else None,
@@ -271,6 +272,18 @@ class CheckpointItem(Model):
         return Checkpoint(self.run_id, int(self.epoch), int(self.offset), self.text)
 
 
+class WindowMap(MapAttribute[str, Any]):
+    ends_ms = NumberAttribute()
+    began_at_tokens = NumberAttribute()
+
+    @classmethod
+    def of(cls, window: Window) -> "WindowMap":
+        return cls(ends_ms=window.ends_ms, began_at_tokens=window.began_at_tokens)
+
+    def window(self) -> Window:
+        return Window(int(self.ends_ms), int(self.began_at_tokens))
+
+
 class LedgerItem(Model):
     class Meta:
         table_name = "ledgers"
@@ -278,8 +291,7 @@ class LedgerItem(Model):
     user_id = UnicodeAttribute(hash_key=True)
     version = NumberAttribute()
     active: MapAttribute[str, Any] = MapAttribute()
-    window_ends_ms = NumberAttribute()
-    used_tokens = NumberAttribute()
+    windows: ListAttribute[WindowMap] = ListAttribute(of=WindowMap, null=True)
     settled_tokens = NumberAttribute()
 
     @classmethod
@@ -288,8 +300,7 @@ class LedgerItem(Model):
             user_id=ledger.user_id,
             version=ledger.version,
             active=dict(ledger.active),
-            window_ends_ms=ledger.window_ends_ms,
-            used_tokens=ledger.used_tokens,
+            windows=[WindowMap.of(window) for window in ledger.windows],
             settled_tokens=ledger.settled_tokens,
         )
 
@@ -298,8 +309,7 @@ class LedgerItem(Model):
             user_id=self.user_id,
             version=int(self.version),
             active={run_id: int(tokens) for run_id, tokens in self.active.as_dict().items()},
-            window_ends_ms=int(self.window_ends_ms),
-            used_tokens=int(self.used_tokens),
+            windows=tuple(window.window() for window in self.windows or ()),
             settled_tokens=int(self.settled_tokens),
         )
 

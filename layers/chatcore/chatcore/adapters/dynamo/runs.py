@@ -167,7 +167,6 @@ class DynamoRuns:
                     self.tables.ledger(run.user_id),
                     actions=[
                         LedgerItem.active[run.run_id].remove(),
-                        LedgerItem.used_tokens.add(cost),
                         LedgerItem.settled_tokens.add(cost),
                         LedgerItem.version.add(1),
                     ],
