@@ -120,6 +120,7 @@ class Puller:
                 self._found_empty(lane)
                 continue
             self._backlogged.add(lane)
+            self._sent_ms[lane.tier] = received.sent_ms
             await self._take(lane, received)
 
     def _may_poll(self, lane: Lane) -> bool:
@@ -145,7 +146,6 @@ class Puller:
                 self._logger.warning("job.stays_hidden", extra={"reason": repr(error)})
             return
         self._free -= 1
-        self._sent_ms[lane.tier] = received.sent_ms
         ahead = self.turns.take(lane.tier, {each.tier for each in self._backlogged})
         turn = Turn(lane.tier, ahead, self)
         answer = asyncio.ensure_future(self._start(lane, received, turn))

@@ -1,6 +1,7 @@
 """Owns the gRPC stream to Triton, in the words of its vLLM backend, which both models speak."""
 
 import json
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -105,8 +106,9 @@ def _read(result: InferResult | None, usage: Usage) -> tuple[str, Usage, str | N
 
     That counts output tokens by response, input tokens as a whole.
     """
+    if result is None:
+        raise EngineFailed("the engine sent an empty response")
     try:
-        assert result is not None
         text = b"".join(_values(result, "text_output")).decode("utf-8")
         reason = b"".join(_values(result, "finish_reason")).decode("utf-8", "replace")
         totals = Usage(
@@ -116,7 +118,7 @@ def _read(result: InferResult | None, usage: Usage) -> tuple[str, Usage, str | N
         )
     except UnicodeDecodeError as error:
         raise EngineFailed("the engine sent text that is not UTF-8") from error
-    except (AssertionError, TypeError, ValueError, IndexError) as error:
+    except (struct.error, TypeError, ValueError, IndexError) as error:
         # Wrong types, shapes or lengths: what tritonclient's parsing makes of them.
         raise EngineFailed(f"the engine's response cannot be read: {error!r}") from error
     return text, totals, None if reason in _UNFINISHED else reason
