@@ -48,6 +48,7 @@ help:
 	@echo 'make bench-cancel  from a stop to the free slot (FULL=1: more of them)'
 	@echo 'make bench-resume  viewers who drop out and come back (FULL=1: more of them)'
 	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
+	@echo 'make bench-flood  what a user who never pauses does to the others (FULL=1: longer)'
 	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
 	@echo 'make bench-scheduling  policies side by side on a trace (DATA=trace, FULL=1: more copies)'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
@@ -87,8 +88,8 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
-.PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash
-bench-ttft bench-cost bench-cancel bench-resume bench-crash: bench-%: $(SETUP)
+.PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood
+bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
 	@$(PY) -m bench.$* $(if $(FULL),--full)
 
 .PHONY: bench-stream bench-scheduling

@@ -44,7 +44,7 @@ class Cloud:
         cognito = session().client("cognito-idp", endpoint_url=PORTS.aws_endpoint_url)
         pool = self.stack.outputs["UserPoolId"]
         users = [
-            Account(tier, f"bench-{number}@example.com", _PASSWORD)
+            Account(tier, f"bench-{tier}-{number}@example.com", _PASSWORD)
             for number in range(1, count + 1)
         ]
         for user in users:

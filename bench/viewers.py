@@ -30,6 +30,10 @@ def now_ms() -> float:
     return time.time_ns() / 1_000_000
 
 
+class Refused(Exception):
+    """The stack would not take it; the text is its code."""
+
+
 @dataclass(eq=False)
 class Seen:
     """A run as one viewer sees it. Moments are Unix ms, 0 for what has not happened.
@@ -47,9 +51,11 @@ class Seen:
     rewound: int = 0
     longest: int = 0
     started_ms: float = 0.0
+    first_text_ms: float = 0.0
     new_text_ms: float = 0.0
     ended_ms: float = 0.0
     end: dict[str, Any] | None = None
+    refused: str = ""
     asked_from: tuple[int, int] | None = None
     on_new_text: Callable[[float], None] = lambda at_ms: None
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -85,16 +91,20 @@ class Seen:
         self.text += text[overlap:]
         if len(self.text) > self.longest:
             self.longest = len(self.text)
+            self.first_text_ms = self.first_text_ms or at_ms
             self.new_text_ms = at_ms
             self.on_new_text(at_ms)
         return True
 
     async def until(self, done: Callable[[], bool], what: str) -> None:
+        """Raises Refused."""
         try:
             async with asyncio.timeout(DEADLINE_S), self.changed:
-                await self.changed.wait_for(done)
+                await self.changed.wait_for(lambda: done() or bool(self.refused))
         except TimeoutError:
             raise RuntimeError(f"{self.run_id or self.message_id} never got to {what}") from None
+        if self.refused:
+            raise Refused(self.refused)
 
     def is_over(self) -> bool:
         return self.end is not None
@@ -214,7 +224,8 @@ class Client:
 
     async def _take(self, frame: dict[str, Any], at_ms: float) -> None:
         if frame["type"] == "error":
-            raise RuntimeError(f"the stack answered {frame}")
+            await self._note_refusal(frame)
+            return
         if "run_id" not in frame:
             return
         seen = self._runs.get(frame["run_id"]) or self._asked.get(frame.get("message_id", ""))
@@ -227,3 +238,12 @@ class Client:
         # Each frame until the replay shows the same gap: it is asked for once.
         if not complete and seen.asked_from != (len(seen.text), seen.epoch):
             await self.attach(seen)
+
+    async def _note_refusal(self, frame: dict[str, Any]) -> None:
+        ref = frame["ref"] or ""
+        seen = self._asked.get(ref) or self._runs.get(ref)
+        if seen is None:
+            raise RuntimeError(f"the stack answered {frame}")
+        async with seen.changed:
+            seen.refused = frame["code"]
+            seen.changed.notify_all()

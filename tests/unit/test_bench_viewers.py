@@ -1,9 +1,12 @@
 """A benchmark's viewer: it keeps the protocol, and counts what a strict one would complain of."""
 
+import asyncio
 from typing import Any
 
+import pytest
+
 from bench.cancel import sorted_within
-from bench.viewers import Seen
+from bench.viewers import Refused, Seen
 
 RUN = {"run_id": "r_1", "epoch": 1}
 
@@ -55,3 +58,14 @@ def test_an_older_epoch_says_nothing() -> None:
 
 def test_each_rounds_slots_go_to_those_who_waited_first() -> None:
     assert sorted_within(2, [3.0, 1.0, 2.0, 4.0, 0.0]) == [1.0, 3.0, 2.0, 4.0, 0.0]
+
+
+async def test_a_refusal_ends_every_wait() -> None:
+    seen = Seen(message_id="m")
+    waiting = asyncio.create_task(seen.until_length(1))
+    await asyncio.sleep(0)
+    async with seen.changed:
+        seen.refused = "too_many_active_runs"
+        seen.changed.notify_all()
+    with pytest.raises(Refused, match="too_many_active_runs"):
+        await waiting
