@@ -50,7 +50,7 @@ help:
 	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
 	@echo 'make bench-flood  what a user who never pauses does to the others (FULL=1: longer)'
 	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
-	@echo 'make bench-scheduling  policies side by side on a trace (DATA=trace, FULL=1: more copies)'
+	@echo 'make bench-scheduling  policies side by side on traces (DATA=their folder, SUITE=one, FULL=1)'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
 
@@ -92,9 +92,14 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
 	@$(PY) -m bench.$* $(if $(FULL),--full)
 
-.PHONY: bench-stream bench-scheduling
-bench-stream bench-scheduling: bench-%: $(VENVS)/dev/.ready
-	@$(PY) -m bench.$* $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
+.PHONY: bench-stream
+bench-stream: $(VENVS)/dev/.ready
+	@$(PY) -m bench.stream $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
+
+.PHONY: bench-scheduling
+bench-scheduling: $(VENVS)/dev/.ready
+	@$(PY) -m bench.scheduling $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
+		$(if $(PLOTS),--plots "$(PLOTS)") $(if $(FULL),--full)
 
 .PHONY: bench-worker
 bench-worker: $(VENVS)/dev/.ready

@@ -36,7 +36,7 @@ from chatcore.adapters.triton import TritonEngine
 from chatcore.domain.chat import Message, Role
 from chatcore.domain.context import build
 from chatcore.domain.ledger import estimate_tokens
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from local.worker import MODEL_NAME
 
 ENGINE_SLOTS = 16
@@ -301,7 +301,7 @@ def _generate(engine: TritonEngine, text: str) -> Any:  # noqa: ANN401 - an asyn
     asked = Message(
         chat_id="", seq=1, message_id="", role=Role.USER, text=text, run_id="", created_ms=0
     )
-    limits = LIMITS[TIER]
+    limits = DEFAULTS[TIER]
     prompt = build([asked], "", limits.context_tokens - limits.max_output_tokens, estimate_tokens)
     return engine.generate(prompt.text, limits.max_output_tokens)
 

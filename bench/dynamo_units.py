@@ -21,6 +21,7 @@ Item = Mapping[str, Mapping[str, Any]]
 READ_BYTES = 4096
 WRITE_BYTES = 1024
 IN_TRANSACTION = 2
+EVENTUALLY = 0.5
 
 
 def item_bytes(item: Item | None) -> int:
@@ -28,9 +29,11 @@ def item_bytes(item: Item | None) -> int:
     return sum(len(name.encode()) + _value_bytes(value) for name, value in (item or {}).items())
 
 
-def read_units(read_bytes: int, *, transaction: bool = False) -> int:
-    """Of a consistent read: of one item, or of all that a query has looked at. Nothing found costs one."""
-    return max(1, math.ceil(read_bytes / READ_BYTES)) * (IN_TRANSACTION if transaction else 1)
+def read_units(read_bytes: int, *, transaction: bool = False, consistent: bool = True) -> float:
+    """Of one item, or of all that a query or scan has looked at. Nothing found is billed like little; a read
+    that may be a moment old, half."""
+    units = max(1, math.ceil(read_bytes / READ_BYTES))
+    return units * (IN_TRANSACTION if transaction else 1 if consistent else EVENTUALLY)
 
 
 def write_units(before: Item | None, after: Item | None, *, transaction: bool = False) -> int:

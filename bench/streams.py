@@ -38,6 +38,7 @@ from chatcore.adapters.dynamo.runs import DynamoRuns
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.adapters.sqs import SqsLanes, sqs_client
 from chatcore.domain.admission import Send
 from chatcore.domain.identity import User
@@ -45,7 +46,7 @@ from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import estimate_tokens
 from chatcore.domain.run import Run, Status, Usage
 from chatcore.domain.stream import Checkpoint, floor_ms
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import AsyncPosts, Generated, Inboxes, Lanes, Received, RunStore, Stores
 from chatcore.protocol.queue import Control, Job
 from chatcore.services.submit import Submitted, submit
@@ -264,7 +265,7 @@ def _admit(memory: Stores, lanes: Lanes, name: str) -> Run:
     send = Send(
         User(f"user-{name}", Tier.PRO), None, f"message-{name}", f"stream-{name} ", viewer=name
     )
-    outcome = submit(memory, lanes, send, now_ms())
+    outcome = submit(memory, lanes, MemoryInboxes(), DEFAULTS, send, now_ms())
     assert isinstance(outcome, Submitted)
     return outcome.run
 
@@ -289,10 +290,11 @@ def _worker(
     )
     inboxes: Inboxes = QuietInboxes()
     parts = WorkerParts(
-        stores=Stores(memory.chats, memory.messages, runs, memory.ledgers, memory.tickets),
+        stores=replace(memory, runs=runs),
         lanes=steady_lanes,
         inboxes=inboxes,
         posts=posts,
+        tiers=MemoryTiers(),
         engine=engine,
         count_tokens=estimate_tokens,
         calls=Threads(CALLS, "aws"),

@@ -34,7 +34,7 @@ from chatcore.adapters.triton import TritonEngine
 from chatcore.domain.chat import Message, Role
 from chatcore.domain.context import build
 from chatcore.domain.ledger import estimate_tokens
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from local.worker import MODEL_NAME
 
 CLIENTS = (1, 16)
@@ -166,7 +166,7 @@ def question() -> str:
 
 async def _ask_engine(engine: TritonEngine) -> float:
     """The time to the first token, in ms. The prompt is what a worker builds for a new chat."""
-    limits = LIMITS[TIER]
+    limits = DEFAULTS[TIER]
     asked = Message(
         chat_id="",
         seq=1,

@@ -23,7 +23,16 @@ from local import asyncapi_document
 
 ROOT = Path(__file__).resolve().parent.parent
 _HTTP_API = ROOT / "functions" / "http_api" / "app.py"
-_TABLES = ("chats", "messages", "runs", "checkpoints", "ledgers", "tickets")
+_TABLES = (
+    "chats",
+    "messages",
+    "runs",
+    "checkpoints",
+    "ledgers",
+    "tickets",
+    "calendars",
+    "workers",
+)
 
 # What the function reads when it is imported. Nothing is called, so nothing of it has to exist.
 _ENVIRONMENT = {
@@ -31,6 +40,7 @@ _ENVIRONMENT = {
     "LANE_BASE_URL": "https://queues.invalid/lane",
     "INBOX_BASE_URL": "https://queues.invalid/inbox",
     "CALLBACK_URL": "https://api.example.com/v1",
+    "TIERS_PARAMETER": "/stack/tiers",
     "PURGE_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:purge",
     "POWERTOOLS_SERVICE_NAME": "http_api",
     "AWS_DEFAULT_REGION": "us-east-1",

@@ -16,6 +16,7 @@ from chatcore.domain.errors import Code
 from chatcore.domain.identity import MESSAGE_ID_PATTERN
 from chatcore.domain.run import FinishReason
 from chatcore.domain.stream import MAX_FRAME_BYTES
+from chatcore.domain.waiting import Reason
 from chatcore.protocol import websocket as ws
 from chatcore.services.tickets import LIFETIME_MS
 
@@ -35,7 +36,16 @@ ACTION_EXAMPLES: tuple[ws.Action, ...] = (
     ws.Ping(),
 )
 EVENT_EXAMPLES: tuple[ws.Event, ...] = (
-    ws.RunQueued(run_id=_RUN, chat_id=_CHAT, message_id=_QUESTION),
+    ws.RunQueued(
+        run_id=_RUN,
+        chat_id=_CHAT,
+        message_id=_QUESTION,
+        epoch=0,
+        reason=Reason.BUSY,
+        position=12,
+        estimate_s=8.5,
+        look_again_s=5.0,
+    ),
     ws.RunStarted(run_id=_RUN, chat_id=_CHAT, message_id=_QUESTION, epoch=1, offset=0),
     ws.RunDelta(run_id=_RUN, epoch=1, offset=0, text="I have noted"),
     ws.RunRewound(run_id=_RUN, epoch=2, offset=380),
@@ -74,7 +84,7 @@ _SUMMARIES: Mapping[str, str] = {
     "Cancel": "Stop a run. Its end is told to all its viewers.",
     "Attach": "Follow a run from a place in its text on, whatever state it is in.",
     "Ping": "Keep an idle connection open.",
-    "RunQueued": "The run is durable and waits for a slot. May come after run.started.",
+    "RunQueued": "The run waits for a slot: at first, or again. May come after run.started.",
     "RunStarted": "A worker has the run, or answers an attach: text follows from offset on.",
     "RunDelta": "A piece of the answer.",
     "RunRewound": "Cut the text back to offset: what was behind it is void.",
@@ -122,6 +132,26 @@ _FIELDS: Mapping[str, Schema] = {
         "minimum": 0,
         "maximum": ws.MAX_EPOCH,
         "description": "The epoch that told them; 0 where it is not known.",
+    },
+    "RunQueued.epoch": {
+        "minimum": 0,
+        "description": "The attempt after which it waits, 0 before any. Void where a later one is known.",
+    },
+    "RunQueued.reason": {
+        "enum": list(Reason),
+        "description": (
+            "starting: nobody is before it. busy: others are. own_runs: an earlier run of the same "
+            "user is. resuming: it had a slot, and goes on with the text that it has."
+        ),
+    },
+    "RunQueued.position": {
+        "description": "How many runs are before it; null where that is not known."
+    },
+    "RunQueued.estimate_s": {
+        "description": "Seconds until it starts, about; null where that is not known."
+    },
+    "RunQueued.look_again_s": {
+        "description": "An attach after so many seconds is told anew, if the run still waits."
     },
     "RunStarted.offset": {
         **_POSITION,

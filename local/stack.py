@@ -62,7 +62,7 @@ class LocalStack:
         self._worker_settings = dict(worker_settings or {})
         self._engine_settings = {
             # Each worker counts slots of its own; here they share one engine.
-            "DEMO_SLOTS": str(worker.SLOTS * max(workers, 1)),
+            "DEMO_SLOTS": str((worker.SLOTS + worker.EXTRA_SLOTS) * max(workers, 1)),
             **(engine_settings or {}),
         }
         self._venvs = ROOT / ".local" / "venvs"

@@ -18,6 +18,8 @@ from local.processes import Service, clean_environment
 MODEL_NAME = "demo"
 # Sequences that one worker has the engine decode at once.
 SLOTS = 8
+# Beyond these, as many as a tier may use at most: the engine needs room for them, too.
+EXTRA_SLOTS = 2
 _READY_TEXT = "worker.ready"
 # Ctrl-C should not take long: an answer that is not over by then goes on after the next start.
 _DRAIN_S = 8
@@ -29,9 +31,12 @@ _OUTPUTS = {
     "RUNS_TABLE": "RunsTable",
     "CHECKPOINTS_TABLE": "CheckpointsTable",
     "LEDGERS_TABLE": "LedgersTable",
+    "CALENDARS_TABLE": "CalendarsTable",
+    "WORKERS_TABLE": "WorkersTable",
     "LANE_BASE_URL": "LaneBaseUrl",
     "INBOX_BASE_URL": "InboxBaseUrl",
     "DEAD_LETTER_URL": "DeadLetterQueueUrl",
+    "TIERS_PARAMETER": "TiersParameter",
 }
 
 

@@ -1,180 +1,121 @@
-"""`make bench-scheduling`: scheduling policies side by side, on a published trace and a model engine.
+"""`make bench-scheduling`: scheduling policies side by side, on published traces and model engines.
 
-First the check that the model is the right one: the runs that are known from elsewhere come out again,
-within a tenth. All figures are means over jittered copies of the trace; a single run is noise of a tenth
-and more.
+A suite is a question of its own, asked of one of the traces; each is a module that plays, shows and
+judges. Here they are chosen, fed and brought together.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
-from rich.table import Table
 
-from bench.report import Figure, Goal, at_most, finish, reported
-from bench.scheduling import requests, tiers
-from bench.scheduling.engine import Engine, serve
-from bench.scheduling.policies import Drr, Fcfs, Policy, SqsFairQueue, Vtc
-from bench.scheduling.requests import Request, jittered
-from bench.scheduling.score import Score, mean_of, score
+from bench.report import Figure, Goal, finish
+from bench.scheduling import (
+    azure,
+    fairness,
+    load,
+    prefix_trace,
+    prefixes,
+    requests,
+    tiers,
+    workers,
+)
 from bench.trace import Missing
 
-POLICIES: Mapping[str, Callable[[], Policy]] = {
-    "FCFS": Fcfs,
-    "SQS fair queue": SqsFairQueue,
-    "DRR": Drr,
-    "VTC": Vtc,
-    "VTC, lengths known": partial(Vtc, knows=True),
+Trace = TypeVar("Trace")
+Found = TypeVar("Found")
+
+COPIES, COPIES_FULL = 8, 32
+
+
+@dataclass(frozen=True)
+class Suite(Generic[Trace, Found]):
+    """file: of the folder of traces, which `read` reads or raises Missing. play: in the quick size, or the
+    full one. pictures: by the name of the file, what draws it."""
+
+    file: str
+    read: Callable[[Path], Trace]
+    play: Callable[[Trace, bool, Executor], Found]
+    show: Callable[[Console, Found], None]
+    goals: Callable[[Found], Mapping[str, Goal]]
+    figures: Callable[[Found], Mapping[str, Figure]]
+    pictures: Mapping[str, Callable[[Path, Found], None]] = field(default_factory=dict)
+
+
+def by_copies(
+    play: Callable[[Trace, int, Executor], Found],
+) -> Callable[[Trace, bool, Executor], Found]:
+    """A suite whose full size is more copies of the trace."""
+    return lambda trace, full, pool: play(trace, COPIES_FULL if full else COPIES, pool)
+
+
+SUITES: Mapping[str, Suite[Any, Any]] = {
+    "fairness": Suite(
+        *(requests.FILE, requests.read, by_copies(fairness.play)),
+        *(fairness.show, fairness.goals, fairness.figures),
+        {"scheduling-service.png": fairness.draw},
+    ),
+    "workers": Suite(
+        *(requests.FILE, requests.read, by_copies(workers.play)),
+        *(workers.show, workers.goals, workers.figures),
+        {"scheduling-workers.png": workers.draw},
+    ),
+    "tiers": Suite(
+        *(requests.FILE, requests.read, by_copies(tiers.play)),
+        *(tiers.show, tiers.goals, tiers.figures),
+    ),
+    "prefixes": Suite(
+        *(prefix_trace.FILE, prefix_trace.read, by_copies(prefixes.play)),
+        *(prefixes.show, prefixes.goals, prefixes.figures_of),
+        {"scheduling-prefixes.png": prefixes.draw},
+    ),
+    "load": Suite(
+        *(azure.FILE, azure.read, load.play),
+        *(load.show, load.goals, load.figures_of),
+        {"scheduling-load.png": load.draw_loads, "scheduling-day.png": load.draw_day},
+    ),
 }
-SEQUENCES = (200, 16)
-
-WITHIN = 0.1
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A mean score that is known. copies: as many jittered ones as it is the mean of."""
-
-    policy: str
-    sequences: int
-    mean: float
-
-
-REFERENCES = (
-    Reference("FCFS", 200, 436),
-    Reference("VTC", 200, 273),
-    Reference("VTC, lengths known", 200, 239),
-    Reference("DRR", 200, 240),
-    Reference("FCFS", 16, 634),
-    Reference("VTC", 16, 184),
-)
-"""Published for FCFS: 434; the others by an independent run of this model."""
-
-
-@dataclass(frozen=True)
-class Size:
-    copies: int
-
-
-QUICK = Size(copies=8)
-FULL = Size(copies=32)
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scheduling", description=__doc__)
-    parser.add_argument("--data", type=Path, default=requests.DEFAULT)
-    parser.add_argument("--full", action="store_true", help="32 copies of the trace, not 8")
-    given = parser.parse_args()
+    parser.add_argument("--data", type=Path, default=requests.FOLDER, help="folder of the traces")
+    parser.add_argument(
+        "--suite", action="append", choices=SUITES, help="only this one (and those)"
+    )
+    parser.add_argument("--plots", type=Path, help="folder to draw the pictures of the docs into")
+    parser.add_argument("--full", action="store_true", help="more copies, longer traces")
+    given = parser.parse_args(arguments)
+    chosen = {name: suite for name, suite in SUITES.items() if name in (given.suite or SUITES)}
     try:
-        trace = requests.read(given.data)
+        # All of them before the first is played: goals that cannot be judged are not left out.
+        traces = {name: suite.read(given.data / suite.file) for name, suite in chosen.items()}
     except Missing as missing:
         print(f"bench-scheduling: {missing}", file=sys.stderr)
         return 1
-    bench(trace, FULL if given.full else QUICK, Console())
-    return 0
-
-
-def bench(trace: Sequence[Request], size: Size, console: Console) -> None:
-    found: dict[tuple[str, int], Score] = {}
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = {
-            (policy, sequences): [
-                pool.submit(play, trace, policy, sequences, seed) for seed in range(size.copies)
-            ]
-            for sequences in SEQUENCES
-            for policy in POLICIES
-        }
-        for key, copies in runs.items():
-            found[key] = mean_of([copy.result() for copy in copies])
-            console.print(f"{key[0]}, {key[1]} sequences", highlight=False)
-        seeds = range(size.copies)
-        ratios = {
-            "routers with memories of their own": [
-                *pool.map(tiers.ratio_of_routers, [trace] * size.copies, seeds)
-            ],
-            "workers on shared lanes (ours)": [
-                *pool.map(tiers.ratio_of_workers, [trace] * size.copies, seeds)
-            ],
-        }
-    goals = _check(console, found) | _between_tiers(console, ratios)
-    _compare(console, found, size)
-    figures: dict[str, Figure] = {
-        f"{policy}, {sequences}": {name: round(value, 3) for name, value in asdict(scored).items()}
-        for (policy, sequences), scored in found.items()
-    }
-    finish(console, "scheduling", figures, goals)
-
-
-def play(trace: Sequence[Request], policy: str, sequences: int, seed: int) -> Score:
-    """One jittered copy under one policy."""
-    copy = jittered(trace, seed)
-    played = POLICIES[policy]()
-    ended_s = serve([Engine(played, sequences)], copy, played.arrive)
-    return score(copy, ended_s)
-
-
-def _check(console: Console, found: Mapping[tuple[str, int], Score]) -> dict[str, Goal]:
-    table = Table(
-        *("policy", "sequences", "known", "here", "off by"),
-        title="Does the model give what is known?",
-        title_justify="left",
-    )
+    console = Console()
+    figures: dict[str, Figure] = {}
     goals: dict[str, Goal] = {}
-    for known in REFERENCES:
-        here = found[known.policy, known.sequences].mean
-        off = here / known.mean - 1
-        name = f"reference_{known.policy}_{known.sequences}".replace(", ", "_").replace(" ", "_")
-        goals[name] = Goal(round(here, 1), f"{known.mean:g} ± 10 %", abs(off) <= WITHIN)
-        table.add_row(
-            *(known.policy, str(known.sequences), f"{known.mean:g}"),
-            *(f"{here:.0f}", f"{off:+.1%}"),
-        )
-    console.print(table)
-    return goals
-
-
-def _between_tiers(console: Console, ratios: Mapping[str, Sequence[float]]) -> dict[str, Goal]:
-    table = Table(
-        *("dispatch", "mean", "least", "most"),
-        title="Service of a tier of weight 4 for one of weight 1, both backlogged, at two points",
-        title_justify="left",
-    )
-    means = []
-    for name, found in ratios.items():
-        means.append(statistics.fmean(found))
-        table.add_row(name, f"{means[-1]:.2f}", f"{min(found):.2f}", f"{max(found):.2f}")
-    console.print(table)
-    routers, ours = means
-    return {
-        "tiers_by_routers": reported(routers),
-        "tiers_by_shared_lanes_off_by": at_most(abs(ours / 4 - 1), 0.05),
-    }
-
-
-def _compare(console: Console, found: Mapping[tuple[str, int], Score], size: Size) -> None:
-    for sequences in SEQUENCES:
-        table = Table(
-            *("policy", "mean score", "greatest", "tokens/s", "TTFT p50", "p99"),
-            title=f"{sequences} sequences, means of {size.copies} copies; less is fairer",
-            title_justify="left",
-        )
-        for policy in POLICIES:
-            scored = found[policy, sequences]
-            table.add_row(
-                *(policy, f"{scored.mean:.0f}", f"{scored.greatest:.0f}"),
-                *(f"{scored.tokens_per_s:.0f}", f"{scored.ttft_p50_s:.1f} s"),
-                f"{scored.ttft_p99_s:.1f} s",
-            )
-        console.print(table)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for name, suite in chosen.items():
+            found = suite.play(traces[name], given.full, pool)
+            suite.show(console, found)
+            figures |= suite.figures(found)
+            goals |= suite.goals(found)
+            if given.plots is not None:
+                given.plots.mkdir(parents=True, exist_ok=True)
+                for picture, draw in suite.pictures.items():
+                    draw(given.plots / picture, found)
+    finish(console, "scheduling", figures, goals)
+    return 0
 
 
 if __name__ == "__main__":

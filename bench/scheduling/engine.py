@@ -5,6 +5,9 @@ It reproduces the runs that VTC's authors published (one A10G, Sheng et al., OSD
 Requests are admitted when nothing runs, and otherwise every ten steps, as long as their prompts sum to
 no more than 5,000 tokens and the memory that all will need at once fits. For this one check true
 lengths are known, to every policy alike, as in the published system.
+
+An n-th of an engine decodes n times fewer sequences at the same pace: what a sequence, a token held and
+a prefill cost takes it n times as long, since it holds up only an n-th of the whole.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from bench.scheduling.policies import Policy
 from bench.scheduling.requests import Request
@@ -28,10 +32,13 @@ MEMORY_TOKENS = 10_000
 
 @dataclass(slots=True, eq=False)
 class Engine:
-    """sequences: that it decodes at once; now_s: its own clock, at the end of what it did last."""
+    """sequences: that it decodes at once; parts: of so many that are one whole engine together; now_s:
+    its own clock, at the end of what it did last."""
 
     policy: Policy
     sequences: int
+    parts: int = 1
+    memory_tokens: int = MEMORY_TOKENS
     now_s: float = 0.0
     _running: list[Request] = field(default_factory=list)
     _held: int = 0
@@ -49,7 +56,8 @@ class Engine:
         if not self._running:
             self._steps = 0
             return
-        self.now_s += STEP_S + STEP_SEQUENCE_S * len(self._running) + STEP_HELD_TOKEN_S * self._held
+        for_sequences_s = STEP_SEQUENCE_S * len(self._running) + STEP_HELD_TOKEN_S * self._held
+        self.now_s += STEP_S + for_sequences_s * self.parts
         self._steps += 1
         for request in self._running:
             # An answer of one token is there with its prefill, and found over only now.
@@ -72,16 +80,19 @@ class Engine:
 
         def fits(request: Request) -> bool:
             return (
-                len(running) + len(batch) < self.sequences
-                and prompt_tokens + request.input_tokens <= MOST_PROMPT_TOKENS
-                and peak_tokens([*running, *batch, request]) <= MEMORY_TOKENS
+                prompt_tokens + request.input_tokens <= MOST_PROMPT_TOKENS
+                and peak_tokens([*running, *batch, request]) <= self.memory_tokens
             )
 
-        while (request := self.policy.take(fits)) is not None:
+        # Asked only for free sequences: a worker takes no job that it has no slot for.
+        while len(running) + len(batch) < self.sequences:
+            request = self.policy.take(fits)
+            if request is None:
+                break
             batch.append(request)
             prompt_tokens += request.input_tokens
         if batch:
-            self.now_s += PREFILL_S + PREFILL_TOKEN_S * prompt_tokens
+            self.now_s += PREFILL_S + PREFILL_TOKEN_S * prompt_tokens * self.parts
             for request in batch:
                 request.first_s = self.now_s
                 request.made = 1
@@ -95,17 +106,28 @@ def serve(
     """All requests, in the order of their arrival, by engines whose clocks go side by side. Returns when
     the last one ended, in seconds."""
     arriving = deque(requests)
-    while arriving or any(engine.is_busy() for engine in engines):
-        busy = [engine for engine in engines if engine.is_busy()]
-        # Whoever is behind goes on; who has nothing to do keeps up with them, or waits for an arrival.
-        behind = min(busy or engines, key=lambda engine: engine.now_s)
-        now_s = behind.now_s if busy else max(behind.now_s, arriving[0].arrival_s)
-        for engine in engines:
-            if engine not in busy:
-                engine.now_s = max(engine.now_s, now_s)
+    # Whoever is behind goes on; who has nothing to do keeps up with them, or waits for an arrival.
+    idle = list(range(len(engines)))
+    busy: list[tuple[float, int]] = []
+    now_s = 0.0
+    while arriving or busy:
+        if not busy:
+            now_s = max(now_s, arriving[0].arrival_s)
         while arriving and arriving[0].arrival_s <= now_s:
             arrive(arriving.popleft())
-        behind.advance()
+        for number in [each for each in idle if engines[each].is_busy()]:
+            idle.remove(number)
+            engines[number].now_s = max(engines[number].now_s, now_s)
+            heappush(busy, (engines[number].now_s, number))
+        if busy:
+            _, number = heappop(busy)
+            engines[number].advance()
+            if engines[number].is_busy():
+                heappush(busy, (engines[number].now_s, number))
+            else:
+                idle.append(number)
+        if busy:
+            now_s = max(now_s, busy[0][0])
     return max(request.end_s for request in requests)
 
 

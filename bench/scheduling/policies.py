@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.scheduling.requests import Request
@@ -69,6 +69,52 @@ class _ByClient(Policy):
 
     def backlogged(self) -> list[str]:
         return sorted(client for client, line in self.lines.items() if line)
+
+
+@dataclass
+class StrictPriority(_ByClient):
+    """The lowest rank first, whatever has waited behind it; within a rank by arrival. A client without a
+    rank is of rank 0."""
+
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    def take(self, fits: Fits) -> Request | None:
+        heads = (line[0] for line in self.lines.values() if line)
+        request = min(
+            heads, key=lambda head: (self.ranks.get(head.client, 0), head.arrival_s), default=None
+        )
+        if request is None or not fits(request):
+            return None
+        return self.lines[request.client].popleft()
+
+
+@dataclass
+class Wrr(_ByClient):
+    """Weighted round robin: in each round a client has as many requests served as its weight (1 where
+    none is given), whatever they cost."""
+
+    weights: Mapping[str, int] = field(default_factory=dict)
+    ring: deque[str] = field(default_factory=deque)
+    taken: int = 0
+
+    def arrive(self, request: Request) -> None:
+        if not self.lines[request.client]:
+            self.ring.append(request.client)
+        super().arrive(request)
+
+    def take(self, fits: Fits) -> Request | None:
+        if not self.ring or not fits(self.lines[self.ring[0]][0]):
+            return None
+        client = self.ring[0]
+        request = self.lines[client].popleft()
+        self.taken += 1
+        if not self.lines[client]:
+            self.ring.popleft()
+            self.taken = 0
+        elif self.taken >= self.weights.get(client, 1):
+            self.ring.rotate(-1)
+            self.taken = 0
+        return request
 
 
 @dataclass

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from bench.trace import Missing
 
-DEFAULT = Path(__file__).parents[3] / "shared" / "data" / "lmsys_27_clients.csv"
+FOLDER = Path(__file__).parents[3] / "shared" / "data"
+"""Where the traces lie unless `DATA` names another folder."""
+
+FILE = "lmsys_27_clients.csv"
 JITTER_S = 1.0
 
 
@@ -39,7 +42,7 @@ def read(path: Path) -> list[Request]:
     """In the order of their arrival."""
     where = (
         "it has t, client_id, input_tokens and output_tokens of the 27 clients' trace in "
-        "https://github.com/Ying1123/VTC-artifact; name yours by DATA=path"
+        "https://github.com/Ying1123/VTC-artifact; name the folder that it is in by DATA=folder"
     )
     if not path.is_file():
         raise Missing(f"{path} is missing: {where}")

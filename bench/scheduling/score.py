@@ -56,15 +56,33 @@ def difference(requests: Sequence[Request], begin_s: float, end_s: float) -> flo
     window_s = end_s - begin_s
     for request in requests:
         # Also who neither asked nor was served in it counts as a client.
-        served[request.client] += 0.0
         if begin_s <= request.arrival_s < end_s:
             asked[request.client] += request.service / window_s
-        overlap_s = min(request.end_s, end_s) - max(request.first_s, begin_s)
-        if overlap_s > 0:
-            share = overlap_s / (request.end_s - request.first_s)
-            served[request.client] += request.service * share / window_s
+        served[request.client] += service_within(request, begin_s, end_s) / window_s
     most = max(served.values())
     return sum(min(most - y, abs(asked[client] - y)) for client, y in served.items())
+
+
+def service_within(request: Request, begin_s: float, end_s: float) -> float:
+    """Of one that has been served, what of its service fell into that time."""
+    overlap_s = min(request.end_s, end_s) - max(request.first_s, begin_s)
+    if overlap_s <= 0:
+        return 0.0
+    return request.service * overlap_s / (request.end_s - request.first_s)
+
+
+def rates(
+    requests: Sequence[Request], clients: Sequence[str], moments_s: Sequence[float]
+) -> dict[str, list[float]]:
+    """Service per second of each of those clients, in a window around each of those moments."""
+    half_s = WINDOW_S / 2
+    found = {client: [0.0] * len(moments_s) for client in clients}
+    for request in requests:
+        if request.client in found:
+            for number, moment_s in enumerate(moments_s):
+                within = service_within(request, moment_s - half_s, moment_s + half_s)
+                found[request.client][number] += within / WINDOW_S
+    return found
 
 
 def mean_of(scores: Sequence[Score]) -> Score:

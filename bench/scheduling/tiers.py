@@ -2,19 +2,28 @@
 
 Each point hears mostly of one tier. A router with a memory of its own serves what it has heard of, so
 the whole serves nobody's weights. Workers that pull from shared lanes see both tiers, whoever heard of
-them: that is the product's way, and here its own code, `Turns` over lanes in memory.
+them: that is the product's way, and here its own code, `Turns` over lanes in memory. Beside them, as if
+one point heard of everything: strict priority, which gives the lower tier what is left over, and weighted
+round robin, which counts requests and not what they cost.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from rich.console import Console
+from rich.table import Table
+
+from bench.report import Figure, Goal, at_most, reported
 from bench.scheduling.engine import Engine, serve
-from bench.scheduling.policies import Fits, Policy
+from bench.scheduling.policies import Fits, Policy, StrictPriority, Wrr
 from bench.scheduling.requests import Request
+from bench.scheduling.score import service_within
 from chatcore.adapters.memory.queues import MemoryLanes
 from chatcore.domain.lanes import Lane, Turns
 from chatcore.domain.tiers import Tier
@@ -120,44 +129,97 @@ def backlog(lengths: Sequence[Request], seed: int) -> list[Request]:
     return sorted(requests, key=lambda request: request.arrival_s)
 
 
-def ratio_of_routers(lengths: Sequence[Request], seed: int) -> float:
-    """Service of the tier of weight 4 for one of the other, by routers."""
-    points = {tier: Router() for tier in WEIGHTS}
-    return _ratio(lengths, seed, list(points.values()), lambda tier: points[tier])
+def two_routers() -> list[Policy]:
+    return [Router() for _ in WEIGHTS]
 
 
-def ratio_of_workers(lengths: Sequence[Request], seed: int) -> float:
-    """The same by workers that pull from shared lanes."""
+def two_workers() -> list[Policy]:
     lanes, by_id = MemoryLanes(lambda: 0), dict[str, Request]()
-    workers = [Worker(lanes, by_id) for _ in WEIGHTS]
-    return _ratio(lengths, seed, workers, lambda tier: workers[0])
+    return [Worker(lanes, by_id) for _ in WEIGHTS]
 
 
-def _ratio(
-    lengths: Sequence[Request],
-    seed: int,
-    policies: Sequence[Policy],
-    point_of: Callable[[Tier], Policy],
-) -> float:
+def strict_priority() -> list[Policy]:
+    return [StrictPriority(ranks={tier: rank for rank, tier in enumerate(WEIGHTS)})] * 2
+
+
+def round_robin() -> list[Policy]:
+    return [Wrr(weights={tier: int(weight) for tier, weight in WEIGHTS.items()})] * 2
+
+
+ROUTERS, WORKERS = "routers with memories of their own", "workers on shared lanes (ours)"
+
+CASES: Mapping[str, Callable[[], Sequence[Policy]]] = {
+    ROUTERS: two_routers,
+    "strict priority, one point": strict_priority,
+    "weighted round robin, one point": round_robin,
+    WORKERS: two_workers,
+}
+"""The two points of dispatch, in the order of the tiers that each hears mostly of."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """shares: of the service, what the lower tier got, by case, one for each copy."""
+
+    shares: Mapping[str, Sequence[float]]
+
+    def ratio(self, case: str) -> float:
+        """Of the higher tier's service to the lower one's, by the mean share."""
+        share = statistics.fmean(self.shares[case])
+        return (1 - share) / share
+
+
+def play(lengths: Sequence[Request], copies: int, pool: Executor) -> Found:
+    runs = {
+        case: [pool.submit(share_of_the_lower, lengths, case, seed) for seed in range(copies)]
+        for case in CASES
+    }
+    return Found({case: [run.result() for run in each] for case, each in runs.items()})
+
+
+def share_of_the_lower(lengths: Sequence[Request], case: str, seed: int) -> float:
+    """Of the service of both tiers, that of the one of weight 1."""
     rng = random.Random(seed)
     requests = backlog(lengths, seed)
+    points = CASES[case]()
+    tiers = list(WEIGHTS)
 
     def arrive(request: Request) -> None:
-        tier = Tier(request.client)
-        others = [each for each in WEIGHTS if each is not tier]
-        point_of(tier if rng.random() < MOSTLY else others[0]).arrive(request)
+        own = tiers.index(Tier(request.client))
+        points[own if rng.random() < MOSTLY else 1 - own].arrive(request)
 
-    serve([Engine(policy, SEQUENCES) for policy in policies], requests, arrive)
-    plus, free = (_served(requests, tier) for tier in (Tier.PLUS, Tier.FREE))
-    return plus / free
+    serve([Engine(point, SEQUENCES) for point in points], requests, arrive)
+    plus, free = (_served(requests, tier) for tier in tiers)
+    return free / (plus + free)
 
 
 def _served(requests: Iterable[Request], tier: Tier) -> float:
     """Tokens of service within the counted time."""
-    begin_s, end_s = COUNTED_S
-    total = 0.0
-    for request in requests:
-        overlap_s = min(request.end_s, end_s) - max(request.first_s, begin_s)
-        if request.client == tier and overlap_s > 0:
-            total += request.service * overlap_s / (request.end_s - request.first_s)
-    return total
+    return sum(service_within(each, *COUNTED_S) for each in requests if each.client == tier)
+
+
+def goals(found: Found) -> dict[str, Goal]:
+    return {
+        "tiers_by_routers": reported(found.ratio(ROUTERS)),
+        "tiers_by_shared_lanes_off_by": at_most(abs(found.ratio(WORKERS) / 4 - 1), 0.05),
+    }
+
+
+def figures(found: Found) -> dict[str, Figure]:
+    return {
+        f"share of the lower tier, {case}": round(statistics.fmean(shares), 4)
+        for case, shares in found.shares.items()
+    }
+
+
+def show(console: Console, found: Found) -> None:
+    table = Table(
+        *("dispatch", "ratio", "lower tier's share", "least", "most"),
+        title="Service of two tiers of weight 4 : 1, both backlogged, at two points",
+        title_justify="left",
+    )
+    for case, shares in found.shares.items():
+        share = statistics.fmean(shares)
+        ratio = f"{found.ratio(case):.2f} : 1" if share else "1 : 0"
+        table.add_row(case, ratio, f"{share:.1%}", f"{min(shares):.1%}", f"{max(shares):.1%}")
+    console.print(table)

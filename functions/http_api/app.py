@@ -19,6 +19,7 @@ from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
+from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.adapters.stepfunctions import StatesPurges, states_client
 from chatcore.adapters.trace import current_trace_id
 from chatcore.domain.admission import Send
@@ -26,7 +27,7 @@ from chatcore.domain.errors import Code, Refusal, Retryable
 from chatcore.domain.identity import User, may_be_id
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import TERMINAL
-from chatcore.domain.tiers import LIMITS, tier_of
+from chatcore.domain.tiers import tier_of
 from chatcore.protocol import cursor as cursors
 from chatcore.protocol import http
 from chatcore.services import chats
@@ -51,6 +52,8 @@ STATUS = {
     Code.RUN_ACTIVE: HTTPStatus.CONFLICT,
     Code.TOO_MANY_ACTIVE_RUNS: HTTPStatus.TOO_MANY_REQUESTS,
     Code.BUDGET_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+    Code.TIER_PAUSED: HTTPStatus.SERVICE_UNAVAILABLE,
+    Code.QUEUE_TOO_OLD: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -64,6 +67,7 @@ inboxes = SqsInboxes(_sqs, settings.inbox_base_url)
 posts = ApiGatewayPosts(callback_client(settings.callback_url))
 purges = StatesPurges(states_client(), settings.purge_state_machine_arn)
 logger = Logger()
+tiers = SsmTiers(ssm_client(), settings.tiers_parameter, logger, now_ms)
 
 
 class Refused(Exception):
@@ -291,7 +295,7 @@ def send_message(
         text=body.text,
         trace_id=trace_id,
     )
-    submitted = _granted(submit(stores, lanes, send, now_ms()))
+    submitted = _granted(submit(stores, lanes, inboxes, tiers.current(), send, now_ms()))
     run_id = submitted.run.run_id
     logger.info("run.submitted", extra={"run_id": run_id, "repeat": submitted.repeat})
     if submitted.repeat:
@@ -331,7 +335,7 @@ def read_account(user: Verified, claims: Claims) -> http.AccountBody:
         email=claims.get("email"),
         tier=user.tier,
         ledger=stores.ledgers.get(user.user_id),
-        limits=LIMITS[user.tier],
+        limits=tiers.current()[user.tier],
         now_ms=now_ms(),
     )
 

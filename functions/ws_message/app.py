@@ -16,6 +16,7 @@ from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
+from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.adapters.trace import current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
@@ -38,6 +39,7 @@ lanes = SqsLanes(_sqs, settings.lane_base_url)
 inboxes = SqsInboxes(_sqs, settings.inbox_base_url)
 posts = ApiGatewayPosts(callback_client(settings.callback_url))
 logger = Logger()
+tiers = SsmTiers(ssm_client(), settings.tiers_parameter, logger, now_ms)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -53,6 +55,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
             # The client attaches or sends again when it has heard nothing.
             logger.warning("reply.lost")
             break
+    # Nobody waits any more: the next send finds the settings fresh.
+    tiers.refresh()
     return {"statusCode": 200}
 
 
@@ -118,11 +122,11 @@ def _send(caller: Caller, action: ws.Send) -> Sequence[ws.Event] | Refusal:
         viewer=caller.connection_id,
         trace_id=caller.trace_id,
     )
-    submitted = submit(stores, lanes, send, now_ms())
+    submitted = submit(stores, lanes, inboxes, tiers.current(), send, now_ms())
     if isinstance(submitted, Refusal):
         return submitted
     run = submitted.run
     logger.info("run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat})
-    if submitted.repeat:
+    if submitted.repeat or submitted.wait is None:
         return frames_for(stores, lanes, inboxes, run, caller.connection_id, Place(), now_ms())
-    return [ws.queued_for(run)]
+    return [ws.queued_for(run, submitted.wait)]

@@ -12,10 +12,11 @@ from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.spot import spot_notice
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
+from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.adapters.triton import TritonEngine
 from chatcore.adapters.vocabulary import load_vocabulary
+from chatcore.domain.calendar import LANES
 from chatcore.domain.errors import Misconfigured
-from chatcore.domain.lanes import LANES
 from chatcore.settings import WorkerSettings
 from gpu_service.worker.interpreter import keep_gaps_short
 from gpu_service.worker.threads import Threads
@@ -39,6 +40,7 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
         lanes=SqsLanes(client, settings.lane_base_url, settings.dead_letter_url),
         inboxes=SqsInboxes(client, settings.inbox_base_url),
         posts=posts,
+        tiers=SsmTiers(ssm_client(), settings.tiers_parameter, logger, now_ms),
         engine=engine,
         count_tokens=load_vocabulary(settings.vocabulary_path),
         calls=calls,
@@ -51,7 +53,6 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
         drain_s=settings.drain_s,
         first_token_timeout_s=settings.first_token_timeout_s,
         next_token_timeout_s=settings.next_token_timeout_s,
-        abandon_grace_s=settings.abandon_grace_s,
     )
     worker = Worker(settings.worker_id, parts, limits)
     loop = asyncio.get_running_loop()

@@ -1,20 +1,26 @@
 """Owns the making of one answer, from a delivered job to the committed end.
 
     claim ∥ read history ──▶ prompt ──▶ engine ──▶ text grows ──▶ settle ──▶ acknowledge
-                              keeper: a checkpoint each second, lease and visibility each five
+        └──▶ dispatch: the user's next run is put into the lanes         ▲
+                              keeper: a checkpoint each second, the charge each three,
+                              lease and visibility each five
 
 Whatever breaks off on the way leaves the run to be claimed again: the job is only acknowledged when
-the run is over.
+the run is over, and its user's next one has a job of its own.
+
+Where others wait for the slot, the user's account is looked at before the claim: who has been served
+ahead of them meanwhile has his job put into the lane where it now belongs.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools import Logger
 
 from chatcore.domain import lease
-from chatcore.domain.chat import Message
+from chatcore.domain.calendar import returns_of
+from chatcore.domain.chat import Message, Role, answer_of
 from chatcore.domain.context import CountTokens, build
 from chatcore.domain.errors import (
     Code,
@@ -22,37 +28,47 @@ from chatcore.domain.errors import (
     EngineUnavailable,
     PromptTooLong,
     Retryable,
+    StoreUnavailable,
     Terminal,
 )
-from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import cost_tokens, prompt_tokens
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Run
-from chatcore.domain.tiers import LIMITS, Tier
-from chatcore.ports import Engine, Held, Lanes, Over, Received, Stores
+from chatcore.domain.tiers import Tiers
+from chatcore.domain.waiting import Reason, Wait
+from chatcore.ports import Engine, Lanes, Stores
 from chatcore.protocol.queue import Job
 from chatcore.protocol.websocket import Event as FrameEvent
-from chatcore.protocol.websocket import RunRewound, started_for
+from chatcore.protocol.websocket import RunRewound, queued_for, started_for
 from chatcore.services.claim import Mine, claim
 from chatcore.services.history import read_history
 from chatcore.services.settle import settle
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
+from gpu_service.worker.delivery import Delivery
+from gpu_service.worker.histories import Histories
 from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.placing import Placing
 from gpu_service.worker.pull import Turn
 from gpu_service.worker.threads import Calls
 
 CHECKPOINT_EVERY_S = 1.0
+CHARGE_EVERY_MS = 3_000
+"""How often an account learns what its running runs cost beyond the guess (`make bench-scheduling`)."""
+
 RETRY_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
+DISPATCH_PATIENCE_S = 10.0
 FAULT_PAUSE_S = 2
 """How long a run that met a fault of its engine waits before it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What an answer needs. live: the runs being made, by id; early_cancels: asked for too early."""
+    """What an answer needs. tiers: their settings as they stand; live: the runs being made, by id;
+    early_cancels: asked for too early."""
 
     stores: Stores
     lanes: Lanes
+    placing: Placing
     engine: Engine
     broadcast: Broadcast
     checkpoints: Checkpoints
@@ -60,60 +76,59 @@ class Maker:
     count_tokens: CountTokens
     logger: Logger
     now_ms: Callable[[], int]
+    tiers: Callable[[], Tiers]
     worker_id: str
     inbox: str
     first_token_timeout_s: float
     next_token_timeout_s: float
     live: dict[str, LiveRun]
     early_cancels: set[str]
-    abandon_grace_s: Mapping[Tier, float] = field(default_factory=dict)
+    histories: Histories = field(default_factory=Histories)
 
-    async def make(self, lane: Lane, received: Received[Job], turn: Turn) -> None:
+    async def make(self, delivery: Delivery, turn: Turn) -> None:
         """Never raises. The turn is released as soon as the engine is done with the run."""
-        job = received.item
+        job = delivery.job
         self.logger.thread_safe_append_keys(
             run_id=job.run_id, trace_id=job.trace_id, tier=str(job.tier)
         )
         try:
-            await self._make(lane, received, turn)
+            await self._make(delivery, turn)
         except Retryable as error:
             self.logger.warning("run.left", extra={"reason": repr(error)})
-            await self._hide(lane, received.handle, FAULT_PAUSE_S)
+            await self.placing.hide(delivery, FAULT_PAUSE_S)
         except Exception:
             self.logger.exception("run.left")
         finally:
             turn.release()
             turn.settle(0)
 
-    async def _make(self, lane: Lane, received: Received[Job], turn: Turn) -> None:
-        job = received.item
+    async def _make(self, delivery: Delivery, turn: Turn) -> None:
+        job = delivery.job
         received_ms = self.now_ms()
-        limits = LIMITS[job.tier]
+        if await self.placing.is_elsewhere(delivery, turn.contended):
+            return
+        limits = self.tiers()[job.tier]
         budget_tokens = prompt_tokens(limits)
-        history = asyncio.create_task(
-            self.calls(
-                read_history,
-                self.stores.messages,
-                job.chat_id,
-                job.message_seq,
-                budget_tokens,
-            )
-        )
+        history = asyncio.create_task(self._history(delivery, budget_tokens))
         try:
             outcome = await self.calls(
                 claim, self.stores.runs, job.run_id, self.worker_id, self.inbox, self.now_ms()
             )
             if isinstance(outcome, Mine):
                 live = self._begin(outcome)
-                live_keeper = asyncio.create_task(self._keep(lane, received.handle, live))
+                keeping = [
+                    asyncio.create_task(self._keep(delivery, live)),
+                    asyncio.create_task(self.placing.dispatched(live)),
+                ]
                 timings = _Timings(
-                    received.sent_ms, live.run.created_ms, received_ms, self.now_ms()
+                    delivery.sent_ms, live.run.created_ms, received_ms, self.now_ms()
                 )
                 try:
-                    await self._answer(lane, received, live, history, turn, timings)
+                    await self._answer(delivery, live, history, turn, timings)
                 finally:
                     turn.settle(cost_tokens(live.usage))
-                    live_keeper.cancel()
+                    for task in keeping:
+                        task.cancel()
                     if live.ended is None:
                         # Whoever goes on with it speaks; nothing more of this epoch may be heard.
                         live.break_off(Stop.LOST)
@@ -125,17 +140,21 @@ class Maker:
         finally:
             history.cancel()
         turn.release()
-        await self._turned_down(lane, received.handle, outcome)
+        await self.placing.turned_down(delivery, outcome)
 
-    async def _turned_down(self, lane: Lane, handle: str, outcome: Held | Over) -> None:
-        if isinstance(outcome, Over):
-            self.logger.info("job.over")
-            await self.calls(self.lanes.acknowledge, lane, handle)
-            return
-        # Held: the holder may die yet, so the job stays, to be looked at when the lease is over.
-        wait_s = lease.take_over_in_ms(self.now_ms(), outcome.lease_until_ms) // 1000 + 1
-        self.logger.info("job.held", extra={"again_in_s": wait_s})
-        await self._hide(lane, handle, wait_s)
+    async def _history(self, delivery: Delivery, budget_tokens: int) -> Sequence[Message]:
+        """Up to the run's own message, in reading order; read only where it is not known here."""
+        job = delivery.job
+        known = self.histories.get(job.chat_id, job.prior_seq) if delivery.text else None
+        if known is None:
+            return await self.calls(
+                read_history,
+                self.stores.messages,
+                job.chat_id,
+                job.message_seq,
+                budget_tokens,
+            )
+        return [*known, _message_of(job, delivery.text)]
 
     def _begin(self, mine: Mine) -> LiveRun:
         run = mine.run
@@ -152,21 +171,21 @@ class Maker:
 
     async def _answer(
         self,
-        lane: Lane,
-        received: Received[Job],
+        delivery: Delivery,
         live: LiveRun,
         history: "asyncio.Task[Sequence[Message]]",
         turn: Turn,
         timings: "_Timings",
     ) -> None:
-        job, handle = received.item, received.handle
         run = live.run
         fault: Exception | None = None
         reason: list[str] = []
         if run.cancel_requested or run.run_id in self.early_cancels:
             live.stop = Stop.CANCEL
         elif run.attempts < MAX_ATTEMPTS:
-            live.generation = asyncio.create_task(self._generate(live, history, reason, timings))
+            live.generation = asyncio.create_task(
+                self._generate(live, history, reason, timings, turn)
+            )
             try:
                 await live.generation
             except asyncio.CancelledError:
@@ -181,15 +200,23 @@ class Maker:
             return
         given_up = run.attempts + (1 if fault else 0) >= MAX_ATTEMPTS
         refused = isinstance(fault, Terminal)
-        if live.stop is Stop.DRAIN or (
+        if live.stop in (Stop.DRAIN, Stop.PREEMPT) or (
             live.stop is None and fault is not None and not given_up and not refused
         ):
-            await self._hand_back(lane, handle, live, fault)
+            await self._hand_back(delivery, live, fault)
             return
         ending = _ending(live, fault, reason, self.now_ms())
-        await self._settle(lane, handle, live, ending)
+        await self._settle(delivery, live, ending)
+        if live.ended is not None and history.done() and not history.exception():
+            self._remember(live.run, ending, history.result())
         if ending.event is Event.FAIL and live.ended is not None:
-            await self._bury(job, live.ended, fault)
+            await self._bury(delivery.job, live.ended, fault)
+
+    def _remember(self, run: Run, ending: Ending, history: Sequence[Message]) -> None:
+        """What the chat's next prompt is built from, as its next reader would find it."""
+        answer = answer_of(run, ending)
+        known = [*history, answer] if answer else history
+        self.histories.put(run.chat_id, run.message_seq + 1, known)
 
     async def _generate(
         self,
@@ -197,10 +224,11 @@ class Maker:
         history: "asyncio.Task[Sequence[Message]]",
         reason: list[str],
         timings: "_Timings",
+        turn: Turn,
     ) -> None:
         """Raises what the engine raises, and EngineUnavailable where it is silent for too long."""
         run = live.run
-        limits = LIMITS[run.tier]
+        limits = self.tiers()[run.tier]
         max_output_tokens = max(1, limits.max_output_tokens - run.spent.output_tokens)
         prompt = await self.calls(
             build,
@@ -221,6 +249,7 @@ class Maker:
                 async for piece in stream:
                     if not timings.first_token_ms:
                         timings.first_token_ms = self.now_ms()
+                        turn.has_read()
                         self._log_first_token(live, timings, prompt.tokens, prompt.messages)
                         timeout_s = self.next_token_timeout_s
                     live.usage = piece.usage
@@ -235,9 +264,9 @@ class Maker:
             await stream.aclose()
         raise EngineFailed("the stream ended without a finish reason")
 
-    async def _keep(self, lane: Lane, handle: str, live: LiveRun) -> None:
+    async def _keep(self, delivery: Delivery, live: LiveRun) -> None:
         """Until cancelled: make text durable, and keep lease and visibility alive."""
-        renewed_ms = self.now_ms()
+        renewed_ms = charged_ms = self.now_ms()
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY_S)
             async with live.keeping:
@@ -248,22 +277,34 @@ class Maker:
                         await self._checkpoint(live)
                     self._look_whether_abandoned(live)
                     if self.now_ms() - renewed_ms >= lease.RENEW_EVERY_MS:
-                        await self._renew(lane, handle, live)
+                        await self._renew(delivery, live)
                         renewed_ms = self.now_ms()
+                    if self.now_ms() - charged_ms >= CHARGE_EVERY_MS:
+                        await self._charge(live)
+                        charged_ms = self.now_ms()
                 except Retryable as error:
                     self.logger.warning("lease.trouble", extra={"reason": repr(error)})
 
     def _look_whether_abandoned(self, live: LiveRun) -> None:
-        grace_s = self.abandon_grace_s.get(live.run.tier)
+        grace_s = self.tiers()[live.run.tier].abandon_grace_s
         if grace_s is None or live.alone_since_ms is None:
             return
         if self.now_ms() - live.alone_since_ms > grace_s * 1000:
             live.break_off(Stop.ABANDON)
 
-    async def _renew(self, lane: Lane, handle: str, live: LiveRun) -> None:
+    async def _charge(self, live: LiveRun) -> None:
+        """What the run has cost beyond what its user's account holds for it already."""
+        run, cost = live.run, live.cost()
+        if live.dispatched.is_set() and cost > live.charged:
+            await self.calls(self.stores.ledgers.charge, run.user_id, run.run_id, cost)
+            live.charged = cost
+
+    async def _renew(self, delivery: Delivery, live: LiveRun) -> None:
         run = live.run
         until_ms = lease.until(self.now_ms())
-        renewed = await self.calls(self.stores.runs.renew, run.run_id, run.epoch, until_ms)
+        renewed = await self.calls(
+            self.stores.runs.renew, run.run_id, run.epoch, until_ms, live.cost()
+        )
         if renewed is None:
             if live.ended is None:
                 live.break_off(Stop.LOST)
@@ -272,7 +313,7 @@ class Maker:
         if renewed.cancel_requested:
             # The message to the inbox may have been lost; the note on the run was not.
             live.break_off(Stop.CANCEL)
-        await self.calls(self.lanes.hide, lane, handle, lease.HIDDEN_S)
+        await delivery.keep(self.placing.calendars(run.tier).front)
 
     async def _checkpoint(self, live: LiveRun) -> None:
         for piece in live.next_checkpoints():
@@ -281,24 +322,41 @@ class Maker:
             await self.checkpoints.put(piece)
             live.durable = piece.offset + len(piece.text)
 
-    async def _hand_back(
-        self, lane: Lane, handle: str, live: LiveRun, fault: Exception | None
-    ) -> None:
+    async def _hand_back(self, delivery: Delivery, live: LiveRun, fault: Exception | None) -> None:
         # Behind whatever the keeper has under way: its hiding of the job must not come after ours.
         async with live.keeping:
             live.frozen = live.handed_back = True
             await self._checkpoint(live)
             run = live.run
             ours = await self.calls(
-                self.stores.runs.hand_back, run.run_id, run.epoch, live.total(), fault is not None
+                self.stores.runs.hand_back,
+                run.run_id,
+                run.epoch,
+                live.total(),
+                fault is not None,
+                live.stop is Stop.PREEMPT,
             )
-        if ours:
-            self.logger.info("run.handed_back", extra={"offset": live.durable})
-        else:
+        if not ours:
             self.logger.warning("run.lost")
-        await self._hide(lane, handle, FAULT_PAUSE_S if fault else 0)
+            await self.placing.hide(delivery, 0)
+            return
+        self.logger.info(
+            "run.handed_back", extra={"offset": live.durable, "why": str(live.stop or "fault")}
+        )
+        self.broadcast.farewell(live, queued_for(run, Wait(Reason.RESUMING)))
+        await self._until_dispatched(live)
+        await delivery.move(returns_of(run.tier), FAULT_PAUSE_S if fault else 0)
 
-    async def _settle(self, lane: Lane, handle: str, live: LiveRun, ending: Ending) -> None:
+    async def _until_dispatched(self, live: LiveRun) -> None:
+        """Before the job is let go: the next run of its user must have one of its own. Raises
+        StoreUnavailable: the job then comes back, and whoever gets it sees to that."""
+        try:
+            async with asyncio.timeout(DISPATCH_PATIENCE_S):
+                await live.dispatched.wait()
+        except TimeoutError as error:
+            raise StoreUnavailable("the account is not written") from error
+
+    async def _settle(self, delivery: Delivery, live: LiveRun, ending: Ending) -> None:
         """Tries until it is known how the run ended; else the lease runs out, and another settles."""
         for pause_s in (*RETRY_PAUSES_S, None):
             try:
@@ -325,7 +383,8 @@ class Maker:
                 "total_ms": ending.ended_ms - stored.created_ms,
             },
         )
-        await self.calls(self.lanes.acknowledge, lane, handle)
+        await self._until_dispatched(live)
+        await delivery.acknowledge()
 
     async def _bury(self, job: Job, run: Run, fault: Exception | None) -> None:
         """After the end is committed: the user has his answer, this is for whoever looks into it."""
@@ -338,13 +397,6 @@ class Maker:
             "trace_id": run.trace_id,
         }
         await self.calls(self.lanes.bury, job, why)
-
-    async def _hide(self, lane: Lane, handle: str, seconds: int) -> None:
-        try:
-            await self.calls(self.lanes.hide, lane, handle, seconds)
-        except Retryable as error:
-            # Then it comes back when its visibility runs out.
-            self.logger.warning("job.stays_hidden", extra={"reason": repr(error)})
 
     def _log_first_token(
         self, live: LiveRun, timings: "_Timings", prompt_tokens: int, messages: int
@@ -412,3 +464,16 @@ def _failure(fault: Exception | None) -> Code:
     if isinstance(fault, PromptTooLong):
         return Code.PROMPT_TOO_LONG
     return Code.ENGINE_UNAVAILABLE if isinstance(fault, EngineUnavailable) else Code.ENGINE_ERROR
+
+
+def _message_of(job: Job, text: str) -> Message:
+    """The user's message that came with an offer, as far as a prompt needs it."""
+    return Message(
+        chat_id=job.chat_id,
+        seq=job.message_seq,
+        message_id="",
+        role=Role.USER,
+        text=text,
+        run_id=job.run_id,
+        created_ms=0,
+    )

@@ -27,7 +27,8 @@ LEASE_LOOK_S = 0.5
 @dataclass(slots=True)
 class _Cursor:
     """One connection's place in one run. notices: frames that go before more text; hungry: it has all
-    there is. One that waits for the floor is not: it need not hear of each token meanwhile."""
+    there is. One that waits for the floor is not: it need not hear of each token meanwhile; leaves: after
+    the notices nothing more is said here."""
 
     live: LiveRun
     offset: int
@@ -36,6 +37,7 @@ class _Cursor:
     hungry: bool = False
     frames_sent: int = 0
     due_s: float = 0.0
+    leaves: bool = False
     said_end: bool = False
 
     def has_more(self) -> None:
@@ -82,6 +84,16 @@ class Broadcast:
         if connection is None or live.run.run_id not in connection.cursors:
             self.watch(live, connection_id, MAX_OFFSET, [])
 
+    def farewell(self, live: LiveRun, event: Event) -> None:
+        """The run leaves this worker: all who watch it are told that, and nothing more. It carries its
+        epoch, so it does no harm where the next worker has spoken before it arrives."""
+        for connection in self._connections.values():
+            cursor = connection.cursors.get(live.run.run_id)
+            if cursor is not None and cursor.live is live:
+                cursor.notices[:] = [event]
+                cursor.leaves = True
+                connection.wake.set()
+
     async def drained(self, timeout_s: float) -> None:
         """Wait until every viewer has all there is to say, but not for longer than the time-out."""
         tasks = [c.task for c in self._connections.values() if c.task is not None]
@@ -123,11 +135,11 @@ class Broadcast:
         pause_s: float | None = None
         for run_id, cursor in list(connection.cursors.items()):
             live = cursor.live
-            if live.silenced or cursor.said_end:
+            if cursor.said_end or (live.silenced and not cursor.leaves):
                 del connection.cursors[run_id]
                 live.leave(connection.connection_id)
                 continue
-            if not live.may_speak():
+            if not live.may_speak() and not cursor.leaves:
                 # The lease is about to end: either it is renewed, or the run is lost.
                 pause_s = _sooner(pause_s, LEASE_LOOK_S)
                 continue
@@ -153,6 +165,7 @@ class Broadcast:
         if delta is None:
             if cursor.notices and cursor.notices[0] is frame.event:
                 cursor.notices.pop(0)
+                cursor.said_end = cursor.leaves
             else:
                 cursor.said_end = True
             return posted

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from chatcore.domain import lease
+from chatcore.domain.ledger import cost_tokens, virtual
 from chatcore.domain.run import Run, Usage
 from chatcore.domain.stream import Checkpoint, all_deltas
 
@@ -21,6 +22,8 @@ class Stop(StrEnum):
     """Its last viewer has left, and the tier's grace is over."""
     DRAIN = "drain"
     """The worker is leaving: hand the run back."""
+    PREEMPT = "preempt"
+    """A higher tier needs the slot: hand the run back."""
 
 
 class Viewer(Protocol):
@@ -36,8 +39,9 @@ class LiveRun:
     """text: all of the answer so far, former epochs' part included; base: their part's length; shown:
     the greatest offset that was put into a frame; durable: the length that checkpoints hold; usage: of
     this epoch; alone_since_ms: when the last of its viewers left, None while there are some, or where
-    there never were; frozen: its text will not change any more; keeping: held by whoever writes its
-    checkpoints, lease and visibility, which are not ours any more once it is handed back."""
+    there never were; charged: what its user's account holds for it, in virtual time; dispatched: that
+    account knows that it has a slot; frozen: its text will not change any more; keeping: held by whoever
+    writes its checkpoints, lease and visibility, which are not ours any more once it is handed back."""
 
     run: Run
     text: str
@@ -49,6 +53,8 @@ class LiveRun:
     ended: Run | None = None
     stop: Stop | None = None
     alone_since_ms: int | None = None
+    charged: int = 0
+    dispatched: asyncio.Event = field(default_factory=asyncio.Event)
     generation: "asyncio.Task[None] | None" = None
     frozen: bool = False
     handed_back: bool = False
@@ -77,7 +83,11 @@ class LiveRun:
         """Stop the engine's work on it, now. The first reason stands, but losing the lease beats all."""
         if self.ended is not None or (self.stop is not None and why is not Stop.LOST):
             return
-        if why is Stop.DRAIN and self.generation is not None and self.generation.done():
+        if (
+            why in (Stop.DRAIN, Stop.PREEMPT)
+            and self.generation is not None
+            and self.generation.done()
+        ):
             # All of it is there: ending it takes no longer than handing it back.
             return
         self.stop = why
@@ -122,3 +132,7 @@ class LiveRun:
 
     def total(self) -> Usage:
         return self.run.spent + self.usage
+
+    def cost(self) -> int:
+        """So far, in virtual time: over all epochs, those among them whose workers died."""
+        return virtual(cost_tokens(self.total()), self.run.weight) + self.run.lost

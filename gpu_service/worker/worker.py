@@ -1,28 +1,36 @@
 """Owns a worker's life: open the inbox, pull, listen, watch the engine, and leave in good order."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aws_lambda_powertools import Logger
 
 from chatcore.domain.context import CountTokens
 from chatcore.domain.errors import Retryable
+from chatcore.domain.preemption import Candidate, victim
 from chatcore.domain.stream import Place, resume_at
 from chatcore.domain.tiers import Tier
-from chatcore.ports import AsyncPosts, Engine, Inboxes, Lanes, Posted, Stores
-from chatcore.protocol.queue import Attach, Cancel, Control
+from chatcore.ports import AsyncPosts, Engine, Inboxes, Lanes, Posted, Stores, TierSource
+from chatcore.protocol.queue import Attach, Cancel, Offer
 from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
 from chatcore.services.attach import frames_for
 from gpu_service.worker.answer import Maker
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
+from gpu_service.worker.delivery import Delivery
 from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.placing import Placing
 from gpu_service.worker.pull import Puller
+from gpu_service.worker.survey import Survey
 from gpu_service.worker.threads import Calls
 
 INBOX_POLL_S = 2
 ENGINE_LOOK_S = 2.0
+TIERS_LOOK_S = 10.0
+"""Most looks find the settings new enough; one that does not reads them, and one that failed is made good
+well within the minute in which a change is to show."""
+
 TROUBLE_PAUSE_S = 1.0
 FAREWELL_S = 5.0
 """How long the last frames may take when the worker leaves."""
@@ -43,6 +51,7 @@ class WorkerParts:
     lanes: Lanes
     inboxes: Inboxes
     posts: AsyncPosts
+    tiers: TierSource
     engine: Engine
     count_tokens: CountTokens
     calls: Calls
@@ -57,7 +66,6 @@ class WorkerLimits:
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
-    abandon_grace_s: Mapping[Tier, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -75,9 +83,21 @@ class Worker:
         parts = self.parts
         broadcast = Broadcast(parts.posts, parts.logger)
         inbox = await parts.calls(parts.inboxes.open, self.worker_id)
+        placing = Placing(
+            parts.stores,
+            parts.lanes,
+            parts.inboxes,
+            parts.calls,
+            parts.logger,
+            parts.now_ms,
+            lambda: puller.tiers,
+            lambda tier: puller.calendar(tier),
+            self.worker_id,
+        )
         maker = Maker(
             stores=parts.stores,
             lanes=parts.lanes,
+            placing=placing,
             engine=parts.engine,
             broadcast=broadcast,
             checkpoints=Checkpoints(parts.stores.runs, parts.calls, parts.now_ms),
@@ -85,20 +105,43 @@ class Worker:
             count_tokens=parts.count_tokens,
             logger=parts.logger,
             now_ms=parts.now_ms,
+            tiers=lambda: puller.tiers,
             worker_id=self.worker_id,
             inbox=inbox,
             first_token_timeout_s=self.limits.first_token_timeout_s,
             next_token_timeout_s=self.limits.next_token_timeout_s,
             live=self._live,
             early_cancels=self._early_cancels,
-            abandon_grace_s=self.limits.abandon_grace_s,
         )
         puller = Puller(
-            parts.lanes, self.limits.slots, parts.polls, maker.make, parts.logger, parts.now_ms
+            parts.lanes,
+            parts.stores.calendars,
+            self.limits.slots,
+            parts.polls,
+            parts.calls,
+            maker.make,
+            self._preempt,
+            parts.logger,
+            parts.now_ms,
+            await parts.calls(parts.tiers.current),
         )
         await self._watch_engine_once(puller)
-        listening = asyncio.create_task(self._listen(inbox, broadcast))
+        listening = asyncio.create_task(self._listen(inbox, broadcast, puller))
+        survey = Survey(
+            parts.stores,
+            parts.lanes,
+            puller,
+            parts.calls,
+            parts.logger,
+            parts.now_ms,
+            self.worker_id,
+            inbox,
+            self.limits.slots,
+            lambda: puller.offers,
+        )
+        surveying = asyncio.create_task(survey.run())
         watching = asyncio.create_task(self._watch_engine(puller))
+        watching_tiers = asyncio.create_task(self._watch_tiers(puller))
         pulling = asyncio.create_task(puller.run())
         parts.logger.info(
             "worker.ready", extra={"worker_id": self.worker_id, "slots": self.limits.slots}
@@ -109,10 +152,11 @@ class Worker:
         await self._drain(puller)
         await pulling
         await broadcast.drained(FAREWELL_S)
-        leaving = (watching, listening, *self._elsewhere)
+        leaving = (surveying, watching, watching_tiers, listening, *self._elsewhere)
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
+        await survey.leave()
         await parts.calls(parts.inboxes.close, self.worker_id)
         parts.logger.info("worker.gone")
 
@@ -126,6 +170,29 @@ class Worker:
                 live.break_off(Stop.DRAIN)
             await asyncio.wait(puller.answers, timeout=DRAIN_LOOK_S)
 
+    def _preempt(self, tier: Tier) -> bool:
+        """Have a run of a lower tier leave its slot; False where there is none that could."""
+        chosen = victim(
+            (
+                Candidate(
+                    live.run.run_id,
+                    live.run.tier,
+                    live.usage.input_tokens + live.usage.output_tokens,
+                    live.run.preemptions,
+                )
+                for live in self._live.values()
+                if live.stop is None and live.ended is None and not live.frozen
+            ),
+            tier,
+        )
+        if chosen is None:
+            return False
+        self.parts.logger.info(
+            "run.preempted", extra={"run_id": chosen.run_id, "for_tier": str(tier)}
+        )
+        self._live[chosen.run_id].break_off(Stop.PREEMPT)
+        return True
+
     async def _watch_engine(self, puller: Puller) -> None:
         while True:
             await asyncio.sleep(ENGINE_LOOK_S)
@@ -137,7 +204,12 @@ class Worker:
             self.parts.logger.warning("engine.ready" if well else "engine.away")
             puller.pause(not well)
 
-    async def _listen(self, inbox: str, broadcast: Broadcast) -> None:
+    async def _watch_tiers(self, puller: Puller) -> None:
+        while True:
+            await asyncio.sleep(TIERS_LOOK_S)
+            puller.adopt(await self.parts.calls(self.parts.tiers.refresh))
+
+    async def _listen(self, inbox: str, broadcast: Broadcast, puller: Puller) -> None:
         while True:
             try:
                 controls = await self.parts.polls(self.parts.inboxes.receive, inbox, INBOX_POLL_S)
@@ -146,9 +218,16 @@ class Worker:
                 await asyncio.sleep(TROUBLE_PAUSE_S)
                 continue
             for control in controls:
-                self._handle(control, broadcast)
+                if isinstance(control, Offer):
+                    puller.offer(self._offered(control))
+                else:
+                    self._handle(control, broadcast)
 
-    def _handle(self, control: Control, broadcast: Broadcast) -> None:
+    def _offered(self, offer: Offer) -> Delivery:
+        job, parts = offer.job, self.parts
+        return Delivery(job, job.offered_ms, None, "", 0, parts.lanes, parts.calls, text=offer.text)
+
+    def _handle(self, control: Cancel | Attach, broadcast: Broadcast) -> None:
         live = self._live.get(control.run_id)
         self.parts.logger.info(
             "inbox.control",

@@ -16,7 +16,7 @@ from chatcore.adapters.dynamo.tables import TableNames, open_tables
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
-from chatcore.domain.lanes import LANES
+from chatcore.domain.calendar import LANES
 from chatcore.ports import Inboxes, Lanes, Stores
 from local import ministack
 from tests.contract.clock import TestClock

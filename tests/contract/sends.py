@@ -3,7 +3,7 @@
 from chatcore.domain.admission import Admission, Send, decide
 from chatcore.domain.identity import User
 from chatcore.domain.run import Run
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import Claimed, Stores
 
 NOW_MS = 1_800_000_000_000
@@ -20,7 +20,7 @@ def send_of(
 
 
 def admitted(stores: Stores, send: Send, now_ms: int = NOW_MS) -> Run:
-    decision = decide(send, stores.runs.view(send), LIMITS[send.user.tier], now_ms)
+    decision = decide(send, stores.runs.view(send), DEFAULTS[send.user.tier], now_ms)
     assert isinstance(decision, Admission)
     stores.runs.admit(decision)
     return decision.run

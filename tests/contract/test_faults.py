@@ -8,7 +8,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,17 +19,21 @@ import pytest
 from chatcore.adapters.dynamo import tables
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
+from chatcore.adapters.memory.queues import MemoryInboxes
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.domain import lease
+from chatcore.domain.beat import Beat
+from chatcore.domain.calendar import LANES, Calendar
 from chatcore.domain.errors import Retryable
 from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint, durable_text
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import Held, Lanes, Stores, Ticket
 from chatcore.protocol.queue import Cancel, job_for
+from chatcore.services.dispatch import dispatch
 from chatcore.services.settle import settle
 from chatcore.services.submit import Submitted, submit
 from tests.contract.conftest import make_tables
@@ -39,6 +43,7 @@ pytestmark = pytest.mark.enable_socket
 
 ALWAYS = 99
 LANE = Lane(Tier.FREE)
+FREE_LANES = [lane for lane in LANES if lane.tier is Tier.FREE]
 USAGE = Usage(input_tokens=40, cached_tokens=16, output_tokens=10)
 
 
@@ -177,8 +182,10 @@ def stores(names: TableNames) -> Stores:
 @pytest.fixture
 def lanes(through: Proxy) -> Lanes:
     client = sqs_client()
-    url = client.create_queue(QueueName=f"f{uuid.uuid4().hex[:12]}-lane-{LANE}")["QueueUrl"]
-    return SqsLanes(client, url.removesuffix(f"-{LANE}"))
+    prefix = f"f{uuid.uuid4().hex[:12]}-lane"
+    for lane in FREE_LANES:
+        url = client.create_queue(QueueName=f"{prefix}-{lane}")["QueueUrl"]
+    return SqsLanes(client, url.removesuffix(f"-{FREE_LANES[-1]}"))
 
 
 def ending(run: Run) -> Ending:
@@ -199,6 +206,11 @@ def queued(stores: Stores) -> Run:
 
 def running(stores: Stores) -> Run:
     return claimed(stores, queued(stores))
+
+
+def put_again(stores: Stores, user_id: str) -> None:
+    ledger = stores.ledgers.get(user_id)
+    stores.ledgers.put(replace(ledger, version=ledger.version + 1), ledger.version)
 
 
 WRITES: dict[str, tuple[str, Callable[[Stores, Run], Any]]] = {
@@ -233,6 +245,20 @@ WRITES: dict[str, tuple[str, Callable[[Stores, Run], Any]]] = {
     "checkpoints": ("Query", lambda stores, run: stores.runs.checkpoints(run.run_id)),
     "messages": ("Query", lambda stores, run: stores.messages.newest(run.chat_id, 9, None)),
     "ledger": ("GetItem", lambda stores, run: stores.ledgers.get(run.user_id)),
+    "put_ledger": ("PutItem", lambda stores, run: put_again(stores, run.user_id)),
+    "charge": ("UpdateItem", lambda stores, run: stores.ledgers.charge(run.user_id, "r", 9)),
+    "calendar": ("GetItem", lambda stores, run: stores.calendars.get(Tier.FREE)),
+    "advance": ("UpdateItem", lambda stores, run: stores.calendars.advance(Tier.FREE, 10**6)),
+    "publish": (
+        "UpdateItem",
+        lambda stores, run: stores.calendars.publish(Calendar(Tier.PLUS), 0),
+    ),
+    "put_beat": (
+        "PutItem",
+        lambda stores, run: stores.beats.put(Beat("worker-1", "i", NOW_MS, 1, 0)),
+    ),
+    "beat": ("GetItem", lambda stores, run: stores.beats.get("worker-1")),
+    "beats": ("Scan", lambda stores, run: stores.beats.all()),
     "put_ticket": (
         "PutItem",
         lambda stores, run: stores.tickets.put(Ticket("h", "u", Tier.FREE, NOW_MS + 9)),
@@ -286,7 +312,7 @@ class TestAnswersThatAreLost:
     ) -> None:
         send = send_of(user=somebody())
         through.strike("TransactWriteItems", Fault.LOST, ALWAYS)
-        outcome = submit(stores, lanes, send, NOW_MS)
+        outcome = submit(stores, lanes, MemoryInboxes(), DEFAULTS, send, NOW_MS)
         assert isinstance(outcome, Submitted)
         assert outcome.repeat
         assert set(stores.ledgers.get(send.user.user_id).active) == {outcome.run.run_id}
@@ -356,6 +382,61 @@ def test_a_batch_of_which_half_happened_is_completed_by_its_repeat(
     assert durable_text(stores.runs.checkpoints(run.run_id)) == "ababab"
     stores.runs.put_checkpoints(pieces(run, 6), NOW_MS)
     assert durable_text(stores.runs.checkpoints(run.run_id)) == "ab" * 6
+
+
+class TestAnAccountInTrouble:
+    """While a run gets its slot. Its answer does not wait for this (see the worker's tests)."""
+
+    def taken(self, lanes: Lanes) -> list[str]:
+        run_ids: list[str] = []
+        for lane in FREE_LANES:
+            while (received := lanes.receive(lane, 0)) is not None:
+                run_ids.append(received.item.run_id)
+                lanes.acknowledge(lane, received.handle)
+        return run_ids
+
+    @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.BROKEN, Fault.LOST])
+    def test_the_users_next_run_is_put_in_in_the_end(
+        self, stores: Stores, lanes: Lanes, through: Proxy, fault: Fault
+    ) -> None:
+        user = somebody()
+        first, second = (admitted(stores, send_of(f"message-000{n}", user=user)) for n in range(2))
+        run = claimed(stores, first)
+
+        def once() -> int:
+            calendar = Calendar(Tier.FREE)
+            return dispatch(stores, lanes, calendar, user.user_id, run.run_id, run.weight, NOW_MS)
+
+        through.strike("PutItem", fault, 1 if fault is Fault.LOST else ALWAYS)
+        if fault is Fault.LOST:
+            # It happened, and its repeat by the client below us finds the account written.
+            charged = once()
+        else:
+            with pytest.raises(Retryable):
+                once()
+            assert stores.ledgers.get(user.user_id).waiting == (first.run_id, second.run_id)
+            through.strike("", fault, 0)
+            charged = once()
+        ledger = stores.ledgers.get(user.user_id)
+        assert ledger.waiting == (second.run_id,)
+        assert dict(ledger.charged) == {first.run_id: charged}
+        # Perhaps twice, which is harmless.
+        assert set(self.taken(lanes)) == {second.run_id}
+
+    def test_a_charge_that_is_throttled_leaves_what_was_charged(
+        self, stores: Stores, lanes: Lanes, through: Proxy
+    ) -> None:
+        run = running(stores)
+        calendar = Calendar(Tier.FREE)
+        dispatch(stores, lanes, calendar, run.user_id, run.run_id, run.weight, NOW_MS)
+        before = stores.ledgers.get(run.user_id)
+        through.strike("UpdateItem", Fault.THROTTLED, ALWAYS)
+        with pytest.raises(Retryable):
+            stores.ledgers.charge(run.user_id, run.run_id, 9_999)
+        through.strike("", Fault.THROTTLED, 0)
+        assert stores.ledgers.get(run.user_id) == before
+        stores.ledgers.charge(run.user_id, run.run_id, 9_999)
+        assert stores.ledgers.get(run.user_id).charged[run.run_id] == 9_999
 
 
 @pytest.mark.parametrize("fault", [Fault.BROKEN, Fault.DROPPED])

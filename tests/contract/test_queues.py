@@ -5,7 +5,8 @@ from chatcore.adapters.sqs import SqsLanes
 from chatcore.domain.lanes import Lane
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Inboxes, Lanes
-from chatcore.protocol.queue import Attach, Cancel, Control, Job, decode_job
+from chatcore.protocol.queue import Attach, Cancel, Control, Job, Offer, decode_job
+from tests.contract.clock import TestClock
 
 LANE = Lane(Tier.FREE)
 
@@ -51,6 +52,29 @@ class TestLanes:
         lanes.hide(LANE, received.handle, 0)
         assert lanes.receive(LANE, 0) is None
 
+    def test_a_delayed_job_is_in_the_lane_and_nobody_gets_it_sooner(
+        self, lanes: Lanes, clock: TestClock
+    ) -> None:
+        lanes.send(LANE, job_of(), delay_s=1)
+        assert lanes.receive(LANE, 0) is None
+        assert lanes.waiting(LANE) == 0
+        clock.advance(1_000)
+        received = lanes.receive(LANE, 3)
+        assert received is not None
+        assert received.item == job_of()
+
+    def test_what_waits_is_what_nobody_has_and_everybody_may_take(self, lanes: Lanes) -> None:
+        assert lanes.waiting(LANE) == 0
+        for number in range(3):
+            lanes.send(LANE, job_of(f"r_{number}"))
+        assert lanes.waiting(LANE) == 3
+        assert lanes.waiting(Lane(Tier.PRO)) == 0
+        received = lanes.receive(LANE, 1)
+        assert received is not None
+        assert lanes.waiting(LANE) == 2
+        lanes.hide(LANE, received.handle, 0)
+        assert lanes.waiting(LANE) == 3
+
     def test_an_empty_lane_gives_nothing(self, lanes: Lanes) -> None:
         assert lanes.receive(LANE, 0) is None
 
@@ -82,6 +106,7 @@ class TestInboxes:
         controls: set[Control] = {
             Cancel(run_id="r_1"),
             Attach(run_id="r_2", connection_id="socket=1", offset=17, epoch=2),
+            Offer(job=job_of("r_3"), text="What is this: 😀\x00?"),
         }
         for control in controls:
             assert inboxes.send(inbox, control)

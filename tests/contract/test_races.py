@@ -1,13 +1,16 @@
 """One winner, whatever the timing. Not on moto: it checks and writes without a lock."""
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from chatcore.domain.admission import Admission, decide
 from chatcore.domain.errors import Conflict
-from chatcore.domain.run import Ending, Event, FinishReason, Usage
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.identity import User
+from chatcore.domain.ledger import dispatched
+from chatcore.domain.run import Ending, Event, FinishReason, Run, Usage
+from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import Claimed, Stores, Ticket
 from tests.contract.sends import ALICE, NOW_MS, admitted, claimed, send_of
 
@@ -67,7 +70,7 @@ def test_one_send_is_admitted_into_a_chat(racing_stores: Stores) -> None:
 
     def submit(number: int) -> bool:
         send = send_of(f"message-{number:04d}", chat_id=first.chat_id)
-        decision = decide(send, racing_stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        decision = decide(send, racing_stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
         if not isinstance(decision, Admission):
             return False
         try:
@@ -88,6 +91,79 @@ def test_a_ticket_opens_one_socket(racing_stores: Stores) -> None:
         return racing_stores.tickets.take("hash", NOW_MS) is not None
 
     assert race([take] * THREADS) == 1
+
+
+def test_virtual_time_only_grows_however_many_workers_move_it(racing_stores: Stores) -> None:
+    """Sixteen workers, each of which finds a further lane now and then."""
+    rng = random.Random(4)
+    moves = [[rng.randrange(400) for _ in range(12)] for _ in range(THREADS)]
+
+    def works(fronts: list[int]) -> bool:
+        known = 0
+        for front in fronts:
+            seen = racing_stores.calendars.advance(Tier.FREE, front)
+            if seen < max(known, front):
+                return False
+            known = seen
+        return True
+
+    assert race([lambda f=fronts: works(f) for fronts in moves]) == THREADS  # type: ignore[misc]
+    greatest = max(front for fronts in moves for front in fronts)
+    assert racing_stores.calendars.get(Tier.FREE).front == greatest
+
+
+def test_an_account_loses_nothing_when_all_write_it_at_once(racing_stores: Stores) -> None:
+    """A user's runs get slots, are charged and settled by as many workers, while he goes on sending."""
+    paula = User("user-paula", Tier.PRO)
+    stores, count = racing_stores, DEFAULTS[Tier.PRO].max_active_runs
+
+    def again(act: Callable[[], bool]) -> bool:
+        while True:
+            try:
+                return act()
+            except Conflict:
+                continue
+
+    def sends(number: int) -> Run:
+        run: list[Run] = []
+
+        def once() -> bool:
+            run.append(admitted(stores, send_of(f"message-{number:04d}", user=paula)))
+            return True
+
+        again(once)
+        return run[-1]
+
+    def is_served(run: Run) -> bool:
+        mine = claimed(stores, run)
+
+        def noted() -> bool:
+            ledger = stores.ledgers.get(paula.user_id)
+            account = dispatched(ledger, run.run_id, run.tier, 0, run.weight)
+            if account is not None:
+                stores.ledgers.put(account, ledger.version)
+            return run.run_id in stores.ledgers.get(paula.user_id).charged
+
+        def charged() -> bool:
+            stores.ledgers.charge(paula.user_id, run.run_id, 1_234)
+            return stores.ledgers.get(paula.user_id).charged[run.run_id] == 1_234
+
+        ends = again(noted) and again(charged)
+        return ends and again(lambda: stores.runs.end(mine, _ending(Event.COMPLETE)))
+
+    first = [sends(number) for number in range(count // 2)]
+
+    def is_sent_and_served(number: int) -> bool:
+        return is_served(sends(number))
+
+    contenders: list[Callable[[], bool]] = [
+        *(lambda run=run: is_served(run) for run in first),
+        *(lambda n=n: is_sent_and_served(n) for n in range(count // 2, count)),
+    ]
+    assert race(contenders) == count
+    ledger = stores.ledgers.get(paula.user_id)
+    assert (ledger.active, ledger.charged, ledger.waiting) == ({}, {}, ())
+    assert (ledger.settled_runs, ledger.settled_tokens, ledger.served) == (count, 2 * count, count)
 
 
 def _ending(event: Event) -> Ending:

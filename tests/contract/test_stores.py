@@ -9,9 +9,10 @@ from chatcore.domain import lease
 from chatcore.domain.admission import Admission, decide
 from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.errors import Code, Conflict, Refusal
+from chatcore.domain.ledger import virtual
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import Claimed, Held, Over, Stores, Ticket
 from tests.contract.sends import ALICE, NOW_MS, admitted, claimed, send_of
 
@@ -110,7 +111,7 @@ class TestAdmission:
 
     def test_the_same_decision_cannot_be_written_twice(self, stores: Stores) -> None:
         send = send_of()
-        decision = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        decision = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
         assert isinstance(decision, Admission)
         stores.runs.admit(decision)
         with pytest.raises(Conflict):
@@ -121,7 +122,7 @@ class TestAdmission:
         chat = chat_of("c_1")
         stores.chats.create(chat)
         send = send_of("message-late", chat_id="c_1")
-        decision = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        decision = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
         assert isinstance(decision, Admission)
         if meanwhile == "deleted":
             stores.chats.mark_deleted(ALICE.user_id, "c_1", NOW_MS)
@@ -135,7 +136,7 @@ class TestAdmission:
     def test_a_title_set_meanwhile_stays(self, stores: Stores) -> None:
         stores.chats.create(chat_of("c_1"))
         send = send_of(chat_id="c_1")
-        decision = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        decision = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
         assert isinstance(decision, Admission)
         stores.chats.rename(ALICE.user_id, "c_1", "Chosen")
         stores.runs.admit(decision)
@@ -157,6 +158,23 @@ class TestClaim:
         assert stores.runs.claim(run.run_id, "worker-2", "i", NOW_MS + 1) == Held(
             run.lease_until_ms
         )
+
+    def test_what_a_holder_told_before_it_died_is_lost_once(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.renew(run.run_id, run.epoch, run.lease_until_ms, charged=70) is not None
+        late_ms = run.lease_until_ms + lease.SKEW_MARGIN_MS + 1
+        second = claimed(stores, run, "worker-2", late_ms)
+        assert (second.lost, second.charged) == (70, 0)
+        # One that hands back in good order has told all that it spent.
+        until_ms = second.lease_until_ms
+        assert stores.runs.renew(run.run_id, second.epoch, until_ms, charged=150) is not None
+        assert stores.runs.hand_back(run.run_id, second.epoch, USAGE)
+        third = claimed(stores, run, "worker-3", late_ms)
+        assert (third.lost, third.charged) == (70, 0)
+        assert stores.runs.end(third, ending())
+        ledger = stores.ledgers.get(ALICE.user_id)
+        assert ledger.served == virtual(COST, third.weight) + 70
+        assert ledger.settled_tokens == COST
 
     def test_after_the_lease_another_worker_takes_over(self, stores: Stores) -> None:
         run = claimed(stores, admitted(stores, send_of()))
@@ -372,13 +390,13 @@ class TestRemovedRuns:
             assert stores.runs.get(run.run_id) is None
             view = stores.runs.view(send_of())
             assert (view.run, view.run_is_gone) == (None, True)
-        refusal = decide(send_of(), view, LIMITS[Tier.FREE], NOW_MS)
+        refusal = decide(send_of(), view, DEFAULTS[Tier.FREE], NOW_MS)
         assert isinstance(refusal, Refusal)
         assert refusal.code is Code.CHAT_NOT_FOUND
 
     def test_nothing_brings_it_back(self, stores: Stores) -> None:
         send = send_of()
-        late = decide(send, stores.runs.view(send), LIMITS[Tier.FREE], NOW_MS)
+        late = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
         run = claimed(stores, admitted(stores, send))
         assert stores.runs.end(run, ending())
         stores.runs.remove([run.run_id])

@@ -1,9 +1,11 @@
 """Cancelling, by both ways and in every state: queued, streaming, over."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from chatcore.domain.tiers import DEFAULTS, Tier
 from tests.cloud import SLOTS, WORKERS, Cloud, eventually
 from tests.person import Answer, Line, Person
 
@@ -14,22 +16,37 @@ CANCEL_S = 3.0
 the note on the run by itself: the message is what has to be quick."""
 
 
+@dataclass
+class BusyEngine:
+    """All slots of all workers are taken, those beyond for the highest tier among them, by long answers of
+    two of its users: together as many as they may have, and no more."""
+
+    runs: list[tuple[Person, str]]
+
+    def stop(self) -> None:
+        for owner, run_id in self.runs:
+            owner.http.post(f"/runs/{run_id}/cancel")
+
+
 @pytest.fixture
-def busy_engine(person: Callable[[str], Person], cloud: Cloud) -> Iterator[Person]:
-    """All slots of all workers are taken, by one pro user's long answers."""
-    busy = person("pro")
-    run_ids = [busy.send("Please count to 2000.")["run_id"] for _ in range(SLOTS * WORKERS)]
+def busy_engine(person: Callable[[str], Person], cloud: Cloud) -> Iterator[BusyEngine]:
+    limits = DEFAULTS[Tier.PRO]
+    owners = [person("pro"), person("pro")]
+    there_are = (SLOTS + limits.overcommit_slots) * WORKERS
+    turns = [owners[number // limits.max_active_runs] for number in range(there_are)]
+    busy = BusyEngine(
+        [(owner, str(owner.send("Please count to 2000.")["run_id"])) for owner in turns]
+    )
 
     def all_run() -> bool:
-        return all(cloud.run(run_id)["status"] == "running" for run_id in run_ids)
+        return all(cloud.run(run_id)["status"] == "running" for _, run_id in busy.runs)
 
     eventually(all_run, "all slots taken")
     yield busy
-    for run_id in run_ids:
-        busy.http.post(f"/runs/{run_id}/cancel")
-    for run_id in run_ids:
-        assert busy.ended_run(run_id)["status"] == "cancelled"
-    assert busy.usage()["reserved_tokens"] == 0
+    busy.stop()
+    for owner, run_id in busy.runs:
+        assert owner.ended_run(run_id)["status"] == "cancelled"
+    assert all(owner.usage()["reserved_tokens"] == 0 for owner in owners)
 
 
 def _stored_as_seen(person: Person, answer: Answer) -> None:
@@ -117,7 +134,7 @@ def _nothing_was_made(person: Person, answer: Answer, line: Line) -> None:
 
 
 def test_a_queued_run_is_told_of_when_attached_to_and_goes_on_when_a_slot_is_free(
-    alice: Person, person: Callable[[str], Person], busy_engine: Person
+    alice: Person, busy_engine: BusyEngine
 ) -> None:
     with alice.line() as line:
         answer = line.ask("My dog is called Biscuit.")
@@ -125,13 +142,8 @@ def test_a_queued_run_is_told_of_when_attached_to_and_goes_on_when_a_slot_is_fre
         with alice.line() as other:
             watched = other.attach(answer.run_id)
             other.hear_until(lambda frame: frame["type"] == "run.queued", "run.queued")
-            first = next(row for row in busy_engine.cloud.rows("runs") if _is_of(row, busy_engine))
-            busy_engine.post(f"/runs/{first['run_id']}/cancel", status=202)
+            busy_engine.stop()
             other.finish(watched)
         line.finish(answer)
     assert watched.text == answer.text
     assert "Biscuit" in answer.text
-
-
-def _is_of(row: dict[str, object], owner: Person) -> bool:
-    return row["user_id"] == owner.user_id

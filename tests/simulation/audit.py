@@ -8,19 +8,21 @@ until then, once. An epoch whose worker died, or lost its lease, is not charged:
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from chatcore.adapters.memory.stores import MemoryDatabase
 from chatcore.domain.chat import Message, Role
-from chatcore.domain.ledger import cost_tokens
+from chatcore.domain.ledger import Ledger, cost_tokens
 from chatcore.domain.run import ACTIVE, TERMINAL, Ending, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed
-from chatcore.protocol.queue import Attach, Cancel, Control
+from chatcore.protocol.queue import Attach, Cancel, Control, Job, Offer
 from tests.simulation.journal import Journal
+from tests.simulation.threads import Thread
 
 BOUND_S = 180.0
 """Within so long after the storm, or after its send if that was later, every run must have ended."""
@@ -31,7 +33,7 @@ CANCEL_S = 0.5
 MOST_BOUNCES = 3
 """So often a worker may pass an attach on to itself."""
 
-OF_THE_BOOKS = frozenset({"admit", "claim", "hand_back", "end", "remove"})
+OF_THE_BOOKS = frozenset({"admit", "claim", "hand_back", "end", "remove", "put", "charge"})
 ENDS = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
 
 
@@ -80,6 +82,10 @@ class Audit:
     holder: dict[tuple[str, int], str] = field(default_factory=dict)
     sessions: dict[tuple[str, int], Session] = field(default_factory=dict)
     reported: dict[str, Usage] = field(default_factory=dict)
+    on_the_way: Counter[str] = field(default_factory=Counter)
+    """Jobs that are in no lane yet, by run."""
+    _put: set[str] = field(default_factory=set)
+    _owed: dict[tuple[Thread | None, str], str] = field(default_factory=dict)
     _posting: dict[tuple[str, str], int] = field(default_factory=dict)
     _replaying: set[tuple[str, str]] = field(default_factory=set)
     _told_to_cancel: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -123,7 +129,7 @@ class Audit:
         elif name == "request_cancel" and answer is not None:
             self._cancel_noted_s.setdefault(args[0], self.now_s())
         elif name == "hand_back" and answer:
-            run_id, epoch, spent, _ = args
+            run_id, epoch, spent, *_ = args
             self._report(run_id, epoch, spent)
         elif name == "end" and answer:
             self._ended(who, *args)
@@ -131,8 +137,41 @@ class Audit:
             keys = [(piece.run_id, piece.epoch, piece.offset) for piece in args[0]]
             if len(set(keys)) != len(keys):
                 self.broke(f"{who} writes the same item twice in a batch: {keys}")
+        elif name == "put":
+            self._look_at_the_first(who, args[0])
         if name in OF_THE_BOOKS:
             self._look_at_the_books()
+
+    # ── jobs ──
+
+    def puts(self, job: Job) -> None:
+        """Somebody is about to put a job into a lane, whatever then comes of it."""
+        self._owed.pop((Thread.current, job.run_id), None)
+
+    def has_put(self, job: Job) -> None:
+        self._put.add(job.run_id)
+
+    def let_go(self, who: str, job: Job) -> None:
+        """The last copy of the run's job was acknowledged."""
+        run = self.database.runs.get(job.run_id)
+        if self.on_the_way[job.run_id]:
+            return
+        if run is not None and run.status in ACTIVE:
+            self.broke(f"{who} let the last job of {job.run_id} go: {_brief(run)}")
+        ledger = self.database.ledgers.get(job.user_id)
+        if ledger is not None and job.run_id in ledger.waiting:
+            self.broke(f"{who} let {job.run_id} go, behind which {ledger.waiting} wait")
+
+    def returned(self, thread: Thread) -> None:
+        """An invocation has come to its end."""
+        for (owing, run_id), inbox in self._owed.items():
+            if owing is thread:
+                self.broke(f"{run_id} was offered to {inbox}, and no lane holds its twin")
+
+    def _look_at_the_first(self, who: str, ledger: Ledger) -> None:
+        """An account was written on: who is the first to wait now has been put into a lane."""
+        if ledger.waiting and ledger.waiting[0] not in self._put:
+            self.broke(f"{who} left {ledger.waiting[0]} the first to wait, without a job")
 
     def _claimed(self, worker: str, run: Run) -> None:
         key = run.run_id, run.epoch
@@ -198,6 +237,19 @@ class Audit:
             )
             if ledger.settled_tokens != charged:
                 self.broke(f"{user_id} was charged {ledger.settled_tokens}, spent {charged}")
+            served = sum(
+                -(-cost_tokens(committed.run.usage or Usage()) // committed.run.weight)
+                + committed.run.lost
+                for committed in self.committed.values()
+                if committed.run.user_id == user_id
+            )
+            if ledger.served != served:
+                self.broke(f"{user_id} was served {ledger.served}, by his runs {served}")
+            if not set(ledger.charged) <= active:
+                self.broke(f"{user_id} is charged for {set(ledger.charged)}, active are {active}")
+            twice = set(ledger.charged) & set(ledger.waiting)
+            if twice:
+                self.broke(f"{user_id} has {twice} both waiting and with a slot")
         held = {r.chat_id: r.run_id for r in runs if r.status in ACTIVE}
         named = {
             c.chat_id: c.active_run_id for c in self.database.chats.values() if c.active_run_id
@@ -240,7 +292,9 @@ class Audit:
 
     def tells(self, who: str, inbox: str, control: Control) -> None:
         self.journal.note(who, "control to", inbox, control)
-        if who == inbox:
+        if isinstance(control, Offer) and who == "lambda":
+            self._owed[Thread.current, control.run_id] = inbox
+        if who == inbox and not isinstance(control, Offer):
             # A run that it has just claimed; but not over and over.
             key = who, control.run_id, control.connection_id
             self._told_itself[key] = self._told_itself.get(key, 0) + 1
@@ -386,7 +440,8 @@ def _may_follow(former: Run | None, run: Run) -> bool:
     if run.status is Status.RUNNING:
         return former.status is Status.RUNNING and run.lease_until_ms >= former.lease_until_ms
     if run.status is Status.QUEUED:
-        return same_epoch and run.attempts - former.attempts in (0, 1)
+        more = run.attempts - former.attempts + run.preemptions - former.preemptions
+        return same_epoch and more in (0, 1)
     left_alone = former.status is Status.QUEUED and run.status is not Status.CANCELLED
     abandoned = run.finish_reason is FinishReason.ABANDONED
     return same_epoch and not left_alone and (not abandoned or run.status is Status.CANCELLED)

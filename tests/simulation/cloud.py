@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.domain.errors import Retryable, StoreUnavailable
@@ -24,7 +24,8 @@ from tests.simulation.audit import Audit
 from tests.simulation.journal import Journal
 from tests.simulation.plan import CALM, Rates
 from tests.simulation.process import Process
-from tests.simulation.threads import pause
+from tests.simulation.threads import Bell, pause
+from tests.simulation.virtual_time import now_ms
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ SLOW_S = 4.0
 LATE_S = 8.0
 LATE_JOB_S = 60.0
 LOOK_S = 0.4
-READS = frozenset({"view", "get", "newest", "checkpoints"})
+READS = frozenset({"view", "get", "newest", "checkpoints", "all", "lane.waiting"})
 
 
 @dataclass(slots=True)
@@ -143,17 +144,40 @@ class DoubtfulLanes:
     inner: MemoryLanes
     who: str
     weather: Weather
+    audit: Audit
+    bells: "dict[Lane, Bell]"
+    """Rung when something comes into the lane, or becomes visible there; all processes share them."""
 
-    def send(self, lane: Lane, job: Job) -> None:
+    def send(self, lane: Lane, job: Job, delay_s: int = 0) -> None:
+        self.audit.puts(job)
+
         def act() -> None:
             weather = self.weather
+            self.audit.has_put(job)
             for _ in range(2 if weather.strikes(weather.rates.job_twice) else 1):
                 late = weather.strikes(weather.rates.job_late)
-                delay_s = weather.rng.uniform(0, LATE_JOB_S) if late else 0.0
-                weather.journal.note(self.who, "job sent", job.run_id, f"in {delay_s:.1f} s")
-                weather.later(delay_s, functools.partial(self.inner.send, lane, job))
+                late_s = weather.rng.uniform(0, LATE_JOB_S) if late else 0.0
+                weather.journal.note(
+                    self.who, "job sent", job.run_id, str(lane), f"in {delay_s + late_s:.1f} s"
+                )
+                self.audit.on_the_way[job.run_id] += 1
+                weather.later(late_s, functools.partial(self._comes, lane, job, delay_s))
 
         self.weather.call(self.who, "lane.send", act)
+
+    def _comes(self, lane: Lane, job: Job, delay_s: int) -> None:
+        self.audit.on_the_way[job.run_id] -= 1
+        self.inner.send(lane, job, delay_s)
+        self._ring(lane)
+
+    def _ring(self, lane: Lane) -> None:
+        if lane in self.bells:
+            self.bells[lane].ring(LOOK_S, self.weather.rng)
+
+    def waiting(self, lane: Lane) -> int:
+        return cast(
+            int, self.weather.call(self.who, "lane.waiting", lambda: self.inner.waiting(lane))
+        )
 
     def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
         weather = self.weather
@@ -169,19 +193,34 @@ class DoubtfulLanes:
                     weather.journal.note(self.who, "job unseen", received.item.run_id)
                     raise StoreUnavailable("received, but the answer was lost")
                 return received
-            if asyncio.get_running_loop().time() >= deadline_s:
+            now_s = asyncio.get_running_loop().time()
+            if now_s >= deadline_s:
                 return None
-            pause(LOOK_S)
+            self._wait(lane, deadline_s - now_s)
+
+    def _wait(self, lane: Lane, longest_s: float) -> None:
+        """Until there may be something, and a while: what a poll sees, it sees a little late."""
+        soonest_ms = self.inner.soonest_ms(lane)
+        if soonest_ms is not None:
+            longest_s = min(longest_s, max(0.0, soonest_ms / 1000 - now_ms() / 1000) + LOOK_S)
+        self.bells.setdefault(lane, Bell()).wait(longest_s)
 
     def acknowledge(self, lane: Lane, handle: str) -> None:
         def act() -> None:
-            if not self.weather.strikes(self.weather.rates.job_undeleted):
-                self.inner.acknowledge(lane, handle)
+            if self.weather.strikes(self.weather.rates.job_undeleted):
+                return
+            job = self.inner.job_of(lane, handle)
+            self.inner.acknowledge(lane, handle)
+            if job is not None and not self.inner.holds(job.run_id):
+                self.audit.let_go(self.who, job)
 
         self.weather.call(self.who, "lane.acknowledge", act)
 
     def hide(self, lane: Lane, handle: str, seconds: int) -> None:
-        act = functools.partial(self.inner.hide, lane, handle, seconds)
+        def act() -> None:
+            self.inner.hide(lane, handle, seconds)
+            self._ring(lane)
+
         self.weather.call(self.who, "lane.hide", act)
 
     def bury(self, job: Job, why: Mapping[str, str]) -> None:

@@ -11,22 +11,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from chatcore.adapters.memory.stores import MemoryRuns
+from chatcore.adapters.memory.stores import MemoryLedgers, MemoryRuns
 from chatcore.domain import admission, lease
 from chatcore.domain import ledger as accounts
+from chatcore.domain.admission import Admission
 from chatcore.domain.chat import answer_of
-from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger
-from chatcore.domain.run import ACTIVE, Ending, Run, Usage, ended
+from chatcore.domain.run import ACTIVE, Ending, Run, ended
+from chatcore.domain.slots import Slots
 from chatcore.domain.stream import Checkpoint, Place
+from chatcore.domain.tiers import Tier
+from chatcore.domain.waiting import Reason, Wait
 from chatcore.ports import Claim, Over
 from chatcore.protocol.queue import Attach, job_for
 from chatcore.protocol.websocket import Event, started_for
-from chatcore.services import attach, cancel, claim, purge, submit
+from chatcore.services import attach, cancel, claim, dispatch, purge, submit
+from chatcore.services.offer import offer
 from gpu_service.worker import worker
 from gpu_service.worker.answer import Maker
 from gpu_service.worker.broadcast import Broadcast
+from gpu_service.worker.delivery import Delivery
 from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.placing import Placing
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.worker import Worker
 from tests.simulation.threads import pause
@@ -174,6 +180,7 @@ def the_bill_is_settled_after_the_end() -> Iterable[Change]:
             self.database.ledgers.get(run.user_id, Ledger(run.user_id)),
             run.run_id,
             accounts.cost_tokens(ending.usage),
+            run.weight,
         )
         if settled is not None:
             self.database.ledgers[run.user_id] = settled
@@ -186,11 +193,11 @@ def the_bill_is_settled_after_the_end() -> Iterable[Change]:
 def a_hand_back_frees_the_reservation() -> Iterable[Change]:
     hand_back = MemoryRuns.hand_back
 
-    def freeing(self: MemoryRuns, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
-        if not hand_back(self, run_id, epoch, spent, fault):
+    def freeing(self: MemoryRuns, run_id: str, *args: Any) -> bool:
+        if not hand_back(self, run_id, *args):
             return False
         run = self.database.runs[run_id]
-        freed = accounts.settle(self.database.ledgers[run.user_id], run_id, 0)
+        freed = accounts.settle(self.database.ledgers[run.user_id], run_id, 0, run.weight)
         if freed is not None:
             self.database.ledgers[run.user_id] = freed
         return True
@@ -207,11 +214,11 @@ def former_epochs_are_not_billed() -> Iterable[Change]:
 def the_end_is_told_before_it_is_stored() -> Iterable[Change]:
     settle = Maker._settle
 
-    async def told(self: Maker, lane: Lane, handle: str, live: LiveRun, ending: Ending) -> None:
+    async def told(self: Maker, delivery: Delivery, live: LiveRun, ending: Ending) -> None:
         live.ended = ended(live.run, ending)
         live.changed()
         await asyncio.sleep(0)
-        await settle(self, lane, handle, live, ending)
+        await settle(self, delivery, live, ending)
 
     return [(Maker, "_settle", told)]
 
@@ -220,9 +227,9 @@ def the_end_is_told_before_it_is_stored() -> Iterable[Change]:
 def a_job_is_acknowledged_before_its_end() -> Iterable[Change]:
     answer = Maker._answer
 
-    async def hasty(self: Maker, lane: Lane, received: Any, *args: Any) -> None:
-        await self.calls(self.lanes.acknowledge, lane, received.handle)
-        await answer(self, lane, received, *args)
+    async def hasty(self: Maker, delivery: Delivery, *args: Any) -> None:
+        await delivery.acknowledge()
+        await answer(self, delivery, *args)
 
     return [(Maker, "_answer", hasty)]
 
@@ -232,9 +239,9 @@ def a_slot_leaks() -> Iterable[Change]:
     """A run that was turned down, or met a fault, keeps its slot."""
     release = Puller.released
 
-    def leaking(self: Puller) -> None:
+    def leaking(self: Puller, tier: Tier) -> None:
         if len(self.answers) < 2:
-            release(self)
+            release(self, tier)
 
     return [(Puller, "released", leaking)]
 
@@ -243,9 +250,9 @@ def a_slot_leaks() -> Iterable[Change]:
 def a_slot_is_freed_twice() -> Iterable[Change]:
     release = Puller.released
 
-    def generous(self: Puller) -> None:
-        release(self)
-        release(self)
+    def generous(self: Puller, tier: Tier) -> None:
+        release(self, tier)
+        release(self, tier)
 
     return [(Puller, "released", generous)]
 
@@ -305,15 +312,10 @@ def a_repeated_send_gets_a_run_of_its_own() -> Iterable[Change]:
 
 @mutation
 def a_repeated_send_puts_no_job() -> Iterable[Change]:
-    put: set[str] = set()
+    def nothing(*args: Any) -> None:
+        pass
 
-    def once(lanes: Any, run: Run) -> Run:
-        if run.run_id not in put:
-            put.add(run.run_id)
-            lanes.send(Lane(run.tier), job_for(run))
-        return run
-
-    return [(submit, "requeued", once), (attach, "requeued", lambda lanes, run: run)]
+    return [(submit, "enqueue", nothing), (attach, "enqueue_again", nothing)]
 
 
 @mutation
@@ -354,3 +356,107 @@ def a_deleted_run_can_be_sent_again() -> Iterable[Change]:
         self.database.gone_run_ids.clear()
 
     return [(MemoryRuns, "remove", without_trace)]
+
+
+# ── turns ──
+
+
+@mutation
+def a_users_next_run_is_not_put_in() -> Iterable[Change]:
+    """It is the first to wait, and nobody takes it before somebody looks."""
+
+    def noted_only(stores: Any, lanes: Any, calendar: Any, account: Ledger, now_ms: int) -> Ledger:
+        return account
+
+    return [(dispatch, "_next_put", noted_only)]
+
+
+@mutation
+def a_users_next_run_is_put_in_when_it_is_noted() -> Iterable[Change]:
+    """Not before: the worker may die in between."""
+    put = MemoryLedgers.put
+    next_put = dispatch._next_put
+
+    def first_noted(stores: Any, lanes: Any, calendar: Any, account: Ledger, now_ms: int) -> Ledger:
+        stores.ledgers.put(account, account.version - 1)
+        next_put(stores, lanes, calendar, account, now_ms)
+        return account
+
+    def again(self: MemoryLedgers, ledger: Ledger, former_version: int) -> None:
+        if self.get(ledger.user_id) != ledger:
+            put(self, ledger, former_version)
+
+    return [(dispatch, "_next_put", first_noted), (MemoryLedgers, "put", again)]
+
+
+@mutation
+def a_job_is_acknowledged_before_the_dispatch() -> Iterable[Change]:
+    async def at_once(self: Maker, live: LiveRun) -> None:
+        pass
+
+    return [(Maker, "_until_dispatched", at_once)]
+
+
+@mutation
+def a_job_that_is_over_passes_no_turn_on() -> Iterable[Change]:
+    """Its user's next run waits behind one that will never be taken."""
+
+    async def let_go(self: Placing, delivery: Delivery, outcome: Any) -> None:
+        if isinstance(outcome, Over):
+            await delivery.acknowledge()
+        else:
+            await turned_down(self, delivery, outcome)
+
+    turned_down = Placing.turned_down
+    return [(Placing, "turned_down", let_go)]
+
+
+@mutation
+def a_preempted_run_is_put_nowhere() -> Iterable[Change]:
+    hand_back = Maker._hand_back
+
+    async def forgetful(
+        self: Maker, delivery: Delivery, live: LiveRun, fault: Exception | None
+    ) -> None:
+        async def gone(self: Delivery, lane: Any, delay_s: int = 0) -> None:
+            await self.acknowledge()
+
+        if live.stop is Stop.PREEMPT:
+            delivery = type("Gone", (Delivery,), {"move": gone, "__slots__": ()})(
+                **{name: getattr(delivery, name) for name in Delivery.__dataclass_fields__}
+            )
+        await hand_back(self, delivery, live, fault)
+
+    return [(Maker, "_hand_back", forgetful)]
+
+
+@mutation
+def an_offered_run_has_no_twin() -> Iterable[Change]:
+    """The worker's inbox is the only place where it is."""
+
+    def told_only(
+        stores: Any, lanes: Any, inboxes: Any, admission: Admission, wait: Wait, now_ms: int
+    ) -> None:
+        job = job_for(admission.run)
+        starts = wait.reason is Reason.STARTING
+        if starts and offer(stores, inboxes, job, admission.message.text, now_ms) is not None:
+            return
+        lanes.send(admission.lane, job)
+
+    return [(submit, "_put", told_only)]
+
+
+@mutation
+def a_settlement_forgets_what_was_served() -> Iterable[Change]:
+    settle = accounts.settle
+
+    def forgetful(ledger: Ledger, run_id: str, *args: int) -> Ledger | None:
+        settled = settle(ledger, run_id, *args)
+        return settled and replace(settled, served=ledger.served)
+
+    return [(accounts, "settle", forgetful)]
+
+
+@mutation
+def a_tier_takes_more_than_its_extra_slots() -> Iterable[Change]:
+    return [(Slots, "_is_full_for", lambda self, tier: False)]

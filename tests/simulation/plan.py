@@ -5,10 +5,9 @@ it does is not hidden by the others.
 """
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import DEFAULTS, Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ UPSETS = ("kill", "drain", "doze", "stop", "engine_down", "cut_off")
 class Plan:
     """users, devices, prompts: each user's; storm_s: how long things go wrong; upsets: what happens to
     workers, every upset_every_s; skew_ms: how far the clocks are off at most; token_s: the engine's
-    mean time for a piece; grace_s: for how long a run goes on without a viewer."""
+    mean time for a piece; tiers: with how long a run goes on without a viewer."""
 
     users: int
     devices: int
@@ -92,12 +91,41 @@ class Plan:
     repeats: float
     impatience: float
     deletes: float
-    grace_s: Mapping[Tier, float]
+    tiers: Tiers
+
+    @property
+    def most_answers(self) -> int:
+        """That a worker may make at once."""
+        return self.slots + max(limits.overcommit_slots for limits in self.tiers.values())
 
 
 def drawn(rng: random.Random) -> Plan:
     plan = _anything(rng)
-    return _about_leases(plan, rng) if rng.random() < 0.4 else plan
+    kind = rng.random()
+    if kind < 0.4:
+        return _about_leases(plan, rng)
+    return _about_slots(plan, rng) if kind < 0.6 else plan
+
+
+def _about_slots(plan: Plan, rng: random.Random) -> Plan:
+    """More people of all tiers than there is room for, with several runs each: who waits behind his own,
+    who has to leave his slot, who goes on later."""
+    return replace(
+        plan,
+        users=rng.choice((3, 4)),
+        prompts=rng.choice((2, 3)),
+        devices=1,
+        workers=rng.choice((1, 2)),
+        slots=1,
+        impatience=0.8,
+        cancels=rng.choice((0.0, 0.4)),
+        deletes=rng.choice((0.0, 0.3)),
+        token_s=rng.choice((0.2, 0.6)),
+        tiers={
+            tier: replace(limits, overcommit_slots=extra, max_active_runs=3, abandon_grace_s=None)
+            for (tier, limits), extra in zip(DEFAULTS.items(), (0, 1, 1), strict=True)
+        },
+    )
 
 
 def _about_leases(plan: Plan, rng: random.Random) -> Plan:
@@ -124,7 +152,7 @@ def _about_leases(plan: Plan, rng: random.Random) -> Plan:
         connection_s=rng.choice((5.0, 20.0, 1_000.0)),
         cancels=rng.choice((0.0, 0.3)),
         deletes=0.0,
-        grace_s={},
+        tiers=DEFAULTS,
     )
 
 
@@ -152,5 +180,10 @@ def _anything(rng: random.Random) -> Plan:
         repeats=rng.choice((0.0, 0.4)),
         impatience=rng.choice((0.0, 0.4)),
         deletes=rng.choice((0.0, 0.3, 0.6)),
-        grace_s={tier: rng.uniform(1, 10) for tier in Tier if rng.random() < 0.4},
+        tiers={
+            tier: replace(limits, abandon_grace_s=rng.uniform(1, 10))
+            if rng.random() < 0.4
+            else limits
+            for tier, limits in DEFAULTS.items()
+        },
     )

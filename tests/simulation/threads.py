@@ -7,10 +7,13 @@ process has died.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from greenlet import GreenletExit, greenlet  # type: ignore[import-untyped]
+
+from tests.simulation.virtual_time import Timer
 
 
 class Mortal(Protocol):
@@ -32,6 +35,7 @@ class Thread:
         self.process = process
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._greenlet: Any = greenlet(function)
+        self._timer: asyncio.TimerHandle | None = None
 
     def step(self) -> None:
         """Run up to the next pause."""
@@ -51,12 +55,44 @@ class Thread:
         finally:
             Thread.current = outer
         if not self._greenlet.dead:
-            asyncio.get_running_loop().call_later(pause_s, self.step)
+            self._timer = asyncio.get_running_loop().call_later(pause_s, self.step)
         elif not self.answer.done():
             self.answer.set_result(pause_s)
 
     def wait(self, pause_s: float) -> None:
         self._greenlet.parent.switch(pause_s)
+
+    def go_on_in(self, seconds: float) -> None:
+        """Not when its pause is over, but so much from now."""
+        timer = cast(Timer, self._timer)
+        timer.cancel()
+        # As its own process's doing, not that of whoever wakes it.
+        self._timer = asyncio.get_running_loop().call_later(
+            seconds, self.step, context=timer.context
+        )
+
+
+class Bell:
+    """What threads that have nothing to do wait for."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Thread, None] = {}
+
+    def wait(self, seconds: float) -> None:
+        """Until it is rung, but no longer than that."""
+        thread = Thread.current
+        assert thread is not None
+        self._waiting[thread] = None
+        try:
+            thread.wait(seconds)
+        finally:
+            self._waiting.pop(thread, None)
+
+    def ring(self, within_s: float, rng: random.Random) -> None:
+        """All who wait go on, each at some time within that."""
+        for thread in self._waiting:
+            thread.go_on_in(rng.uniform(0, within_s))
+        self._waiting.clear()
 
 
 def pause(seconds: float) -> None:

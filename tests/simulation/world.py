@@ -20,9 +20,11 @@ from aws_lambda_powertools import Logger
 
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.stores import memory_stores
+from chatcore.adapters.memory.tiers import MemoryTiers
+from chatcore.domain.calendar import LANES
 from chatcore.domain.errors import Retryable
 from chatcore.domain.identity import User, run_id_for
-from chatcore.domain.lanes import LANES
+from chatcore.domain.lanes import Lane
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Stores
 from chatcore.services.cancel import cancel
@@ -46,7 +48,7 @@ from tests.simulation.gpu import Gpu
 from tests.simulation.journal import Journal, JournalLogger
 from tests.simulation.plan import Plan
 from tests.simulation.process import Process, ThreadCalls
-from tests.simulation.threads import Thread, skew_ms
+from tests.simulation.threads import Bell, Thread, skew_ms
 from tests.simulation.transcript import Transcript
 from tests.simulation.virtual_time import now_ms
 from tests.unit.functions.loading import Context, load_function
@@ -95,12 +97,14 @@ class World:
     weather: Weather = field(init=False)
     sockets: Sockets = field(init=False)
     lanes: MemoryLanes = field(init=False)
+    bells: dict[Lane, Bell] = field(default_factory=dict)
     people: list[Person] = field(default_factory=list)
     staff: dict[int, Employee] = field(default_factory=dict)
     dead: list[Process] = field(default_factory=list)
     _inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
     _ws_message: ModuleType = field(init=False)
     _stores: Stores = field(init=False)
+    _tiers: MemoryTiers = field(init=False)
     _purges: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _invocations: "dict[asyncio.Task[None], None]" = field(default_factory=dict)
     _connections: int = 0
@@ -111,8 +115,11 @@ class World:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.plan = plans.drawn(self.rng)
+        self._tiers = MemoryTiers(self.plan.tiers)
         self.audit = Audit(
-            self.journal, lambda: asyncio.get_running_loop().time(), self.plan.grace_s.keys()
+            self.journal,
+            lambda: asyncio.get_running_loop().time(),
+            {tier for tier, of in self.plan.tiers.items() if of.abandon_grace_s is not None},
         )
         self.audit.on_broken = self._broken.set
         self.weather = Weather(self.rng, self.plan.rates, self.journal)
@@ -299,6 +306,7 @@ class World:
         thread.step()
         try:
             await thread.answer
+            self.audit.returned(thread)
             return True
         except asyncio.CancelledError:
             if not invocation.dead:
@@ -319,9 +327,10 @@ class World:
         self._ws_message = function = load_function("ws_message")
         sides = {
             "stores": self._seen_by("lambda"),
-            "lanes": DoubtfulLanes(self.lanes, "lambda", self.weather),
+            "lanes": DoubtfulLanes(self.lanes, "lambda", self.weather, self.audit, self.bells),
             "inboxes": self._inboxes_for("lambda"),
             "posts": LambdaPosts("lambda", self.sockets),
+            "tiers": self._tiers,
             "logger": JournalLogger(self.journal, "lambda", self.audit.broke),
             "now_ms": lambda: now_ms() + skew_ms(),
         }
@@ -341,8 +350,10 @@ class World:
             chats=remote(stores.chats),
             messages=remote(stores.messages),
             runs=cast(Any, Remote(stores.runs, who, self.weather, self.audit.happened)),
-            ledgers=remote(stores.ledgers),
+            ledgers=cast(Any, Remote(stores.ledgers, who, self.weather, self.audit.happened)),
             tickets=remote(stores.tickets),
+            calendars=remote(stores.calendars),
+            beats=remote(stores.beats),
         )
 
     def _inboxes_for(self, who: str) -> DoubtfulInboxes:
@@ -391,13 +402,14 @@ class World:
 
     def _hire(self, name: str, skew: int) -> Employee:
         process = Process(name, skew)
-        gpu = Gpu(process, self.weather, self.audit, self.plan.token_s, self.plan.slots)
+        gpu = Gpu(process, self.weather, self.audit, self.plan.token_s, self.plan.most_answers)
         calls = ThreadCalls(process)
         parts = WorkerParts(
             stores=self._seen_by(name),
-            lanes=DoubtfulLanes(self.lanes, name, self.weather),
+            lanes=DoubtfulLanes(self.lanes, name, self.weather, self.audit, self.bells),
             inboxes=self._inboxes_for(name),
             posts=WorkerPosts(process, self.sockets, self.audit),
+            tiers=self._tiers,
             engine=gpu,
             count_tokens=lambda text: len(text) // 4,
             calls=calls,
@@ -410,7 +422,6 @@ class World:
             drain_s=2.0,
             first_token_timeout_s=10.0,
             next_token_timeout_s=5.0,
-            abandon_grace_s=self.plan.grace_s,
         )
         worker = Worker(name, parts, limits)
         return Employee(process, worker, gpu, process.start(worker.run()))
@@ -492,8 +503,10 @@ class World:
         if not employee.works:
             return
         puller = inspect.getcoroutinelocals(cast(Any, employee.life.get_coro())).get("puller")
-        if isinstance(puller, Puller) and puller._free != self.plan.slots:
-            self.audit.broke(f"{process.name} has {puller._free} of {self.plan.slots} slots free")
+        if isinstance(puller, Puller) and puller._slots.free != self.plan.slots:
+            self.audit.broke(
+                f"{process.name} has {puller._slots.free} of {self.plan.slots} slots free"
+            )
 
     async def _bury(self) -> None:
         for employee in self.staff.values():

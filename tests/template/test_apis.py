@@ -29,9 +29,12 @@ OUTPUTS = {
     "RunsTable",
     "CheckpointsTable",
     "LedgersTable",
+    "CalendarsTable",
+    "WorkersTable",
     "TicketsTable",
     "LaneBaseUrl",
     "InboxBaseUrl",
+    "TiersParameter",
     "DeadLetterQueueUrl",
     "PurgeStateMachineArn",
 }

@@ -9,24 +9,29 @@ from tests.template.source import RESOURCES, TEMPLATE, of_type, properties, refe
 FUNCTIONS = of_type("AWS::Serverless::Function")
 
 _TABLES = {"CHATS_TABLE", "MESSAGES_TABLE", "RUNS_TABLE", "CHECKPOINTS_TABLE", "LEDGERS_TABLE"}
+_STANDING = {"CALENDARS_TABLE", "WORKERS_TABLE"}
 
 # Beside LOG_LEVEL, which all have.
 ENVIRONMENTS = {
     "HttpApiFunction": {
         *_TABLES,
+        *_STANDING,
         "TICKETS_TABLE",
         "LANE_BASE_URL",
         "INBOX_BASE_URL",
         "CALLBACK_URL",
+        "TIERS_PARAMETER",
         "PURGE_STATE_MACHINE_ARN",
         "POWERTOOLS_SERVICE_NAME",
     },
     "WsAuthorizerFunction": {"TICKETS_TABLE", "POWERTOOLS_SERVICE_NAME"},
     "WsMessageFunction": {
         *_TABLES,
+        *_STANDING,
         "LANE_BASE_URL",
         "INBOX_BASE_URL",
         "CALLBACK_URL",
+        "TIERS_PARAMETER",
         "POWERTOOLS_SERVICE_NAME",
     },
     "PurgeChatFunction": {*_TABLES, "INBOX_BASE_URL", "POWERTOOLS_SERVICE_NAME"},

@@ -10,12 +10,14 @@ from tests.template.source import RESOURCES, of_type, properties, references
 
 _OF_A_CHAT = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable"}
 _RECORDS = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable", "LedgersTable"}
-_LANES = {"LaneFree0", "LanePlus0", "LanePro0"}
+_STANDING = {"CalendarsTable", "WorkersTable"}
+_LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-lane-*"
 _INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"
 _CONNECTIONS = (
     "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}"
     ":${WebSocketApi}/${WebSocketStage}/POST/@connections/*"
 )
+_TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
 _INDEX = "${ChatsTable.Arn}/index/by_activity"
 
 _TRACES = {"xray:PutTraceSegments": {"*"}, "xray:PutTelemetryRecords": {"*"}}
@@ -28,12 +30,13 @@ def _log(group: str) -> dict[str, set[str]]:
 # Role → action → what it may be done to: a logical id, or the pattern of an ARN.
 PERMISSIONS: dict[str, dict[str, set[str]]] = {
     "HttpApiRole": {
-        "dynamodb:GetItem": _RECORDS,
+        "dynamodb:GetItem": {*_RECORDS, *_STANDING},
         "dynamodb:PutItem": {*_RECORDS, "TicketsTable"},
         "dynamodb:Query": {*_RECORDS, _INDEX},
         "dynamodb:UpdateItem": _RECORDS,
-        "sqs:SendMessage": {*_LANES, _INBOXES},
+        "sqs:SendMessage": {_LANES, _INBOXES},
         "states:StartExecution": {"PurgeStateMachine"},
+        "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
         **_log("HttpApiLogs"),
         **_TRACES,
@@ -44,11 +47,12 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_TRACES,
     },
     "WsMessageRole": {
-        "dynamodb:GetItem": _RECORDS,
+        "dynamodb:GetItem": {*_RECORDS, *_STANDING},
         "dynamodb:PutItem": _RECORDS,
         "dynamodb:Query": _RECORDS,
         "dynamodb:UpdateItem": _RECORDS,
-        "sqs:SendMessage": {*_LANES, _INBOXES},
+        "sqs:SendMessage": {_LANES, _INBOXES},
+        "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
         **_log("WsMessageLogs"),
         **_TRACES,
@@ -82,7 +86,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
 
 # The services behind these take no resource in a policy, or only an account-wide one.
 WITHOUT_RESOURCE = ("xray:", "logs:")
-WITH_PATTERN = {_INBOXES, _CONNECTIONS}
+WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS}
 
 
 def _listed(value: object) -> list[Any]:

@@ -3,6 +3,8 @@
 import pytest
 
 from chatcore.domain import lease
+from chatcore.domain.calendar import LANES
+from chatcore.domain.lanes import RETURNS, Lane
 from tests.template.source import of_type, properties
 
 TABLES = of_type("AWS::DynamoDB::Table")
@@ -14,10 +16,11 @@ SHAPES = {
     "RunsTable": ("run_id", None, True),
     "CheckpointsTable": ("run_id", "part", True),
     "LedgersTable": ("user_id", None, False),
+    "CalendarsTable": ("tier", None, False),
+    "WorkersTable": ("worker_id", None, True),
     "TicketsTable": ("ticket_hash", None, True),
 }
 NUMBERS = {"seq", "last_active_ms"}
-TIERS = ("free", "plus", "pro")
 
 
 @pytest.mark.parametrize("table", sorted(SHAPES))
@@ -61,21 +64,26 @@ def test_what_does_not_expire_outlives_the_stack() -> None:
     assert pool["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_tier_has_its_lane(tier: str) -> None:
-    lane = properties(f"Lane{tier.capitalize()}0")
-    assert lane["QueueName"] == {"Fn::Sub": f"${{AWS::StackName}}-lane-{tier}-0"}
+def _logical_id(lane: Lane) -> str:
+    index = "Returns" if lane.index == RETURNS else str(lane.index)
+    return f"Lane{lane.tier.capitalize()}{index}"
+
+
+@pytest.mark.parametrize("place", LANES, ids=str)
+def test_every_lane_is_a_queue(place: Lane) -> None:
+    lane = properties(_logical_id(place))
+    assert lane["QueueName"] == {"Fn::Sub": f"${{AWS::StackName}}-lane-{place}"}
     assert lane["VisibilityTimeout"] == lease.HIDDEN_S
     assert lane["MessageRetentionPeriod"] == 4 * 24 * 3600
     assert lane["RedrivePolicy"] == {
         "deadLetterTargetArn": {"Fn::GetAtt": "DeadLetterQueue.Arn"},
-        "maxReceiveCount": 100,
+        "maxReceiveCount": 1000,
     }
 
 
 def test_queues_are_the_lanes_and_the_dead_letters_all_encrypted() -> None:
     queues = of_type("AWS::SQS::Queue")
-    assert set(queues) == {*(f"Lane{tier.capitalize()}0" for tier in TIERS), "DeadLetterQueue"}
+    assert set(queues) == {*map(_logical_id, LANES), "DeadLetterQueue"}
     assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
 
 

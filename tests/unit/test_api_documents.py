@@ -17,6 +17,7 @@ from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Delta
 from chatcore.domain.tiers import Tier
+from chatcore.domain.waiting import Reason, Wait
 from chatcore.protocol import websocket as ws
 from local import api_documents, asyncapi_document
 from tests import asyncapi
@@ -157,7 +158,8 @@ def events() -> list[ws.Event]:
         for ref, retry_at_ms in (("message-1", 1_700_000_000_123), (None, None))
     ]
     return [
-        ws.queued_for(RUN),
+        *(ws.queued_for(RUN, Wait(reason)) for reason in Reason),
+        ws.queued_for(RUN, Wait(Reason.BUSY, 12, 8.5)),
         ws.started_for(RUN, 0),
         ws.delta_for(RUN, Delta(0, "text 🦜")),
         ws.RunRewound(run_id=RUN.run_id, epoch=2, offset=0),

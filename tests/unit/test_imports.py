@@ -23,12 +23,22 @@ PAIRS = 5
 MORE_PAIRS = 25
 """On a busy machine the least of five is still noise; more pairs only bring it nearer to the truth."""
 
-TABLES = ("CHATS", "MESSAGES", "RUNS", "CHECKPOINTS", "LEDGERS", "TICKETS")
+TABLES = (
+    "CHATS",
+    "MESSAGES",
+    "RUNS",
+    "CHECKPOINTS",
+    "LEDGERS",
+    "TICKETS",
+    "CALENDARS",
+    "WORKERS",
+)
 ENVIRONMENT = {
     **{f"{name}_TABLE": name.lower() for name in TABLES},
     "LANE_BASE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/lane",
     "INBOX_BASE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/inbox",
     "CALLBACK_URL": "https://api.execute-api.us-east-1.amazonaws.com/v1",
+    "TIERS_PARAMETER": "/stack/tiers",
     "POWERTOOLS_SERVICE_NAME": "imports",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",
@@ -90,7 +100,7 @@ class Function:
         )
 
 
-WS_MESSAGE = Function("ws_message", ("dynamodb", "sqs", "apigatewaymanagementapi"))
+WS_MESSAGE = Function("ws_message", ("dynamodb", "sqs", "apigatewaymanagementapi", "ssm"))
 WS_AUTHORIZER = Function("ws_authorizer", ("dynamodb",))
 PURGE_CHAT = Function("purge_chat", ("dynamodb", "sqs"))
 

@@ -269,6 +269,68 @@ describe("following", () => {
     expect(textOf("run-1")).toBe("abcd");
   });
 
+  it("asks anew when a wait is to be looked at again, for as long as it lasts", async () => {
+    const { client, clock, events, open } = stage();
+    const socket = await open();
+    client.send("chat-1", "Hello");
+    socket.hears({ ...frames.queued(0, { position: 12, look_again_s: 7 }) });
+    await clock.pass(6_900);
+    expect(socket.actions("attach")).toHaveLength(0);
+    await clock.pass(100);
+    expect(socket.actions("attach")).toEqual([
+      { action: "attach", run_id: "run-1", offset: 0, epoch: 0 },
+    ]);
+    socket.hears({ ...frames.queued(0, { position: 12, look_again_s: 7 }) });
+    await clock.pass(7_000);
+    expect(socket.actions("attach")).toHaveLength(2);
+    socket.hears({ ...frames.queued(0, { position: 4, look_again_s: 5 }) });
+    expect(events.at(-1)).toMatchObject({ kind: "run", run: { wait: { position: 4 } } });
+    await clock.pass(4_000);
+    socket.hears({ ...frames.started(1, 0) });
+    await clock.pass(20_000);
+    expect(socket.actions("attach")).toHaveLength(2);
+    socket.hears({ ...frames.queued(1, { reason: "resuming", look_again_s: 5 }) });
+    await clock.pass(5_000);
+    expect(socket.actions("attach")).toHaveLength(3);
+  });
+
+  it("is not made to ask more often than once a second, nor by a wait that is over", async () => {
+    const { clock, open } = stage();
+    const socket = await open();
+    socket.hears({ ...frames.queued(0, { look_again_s: 0 }) });
+    await clock.pass(900);
+    expect(socket.actions("attach")).toHaveLength(0);
+    await clock.pass(100);
+    expect(socket.actions("attach")).toHaveLength(1);
+    socket.hears({ ...frames.started(1, 0) });
+    socket.hears({ ...frames.queued(0, { look_again_s: 0 }) });
+    await clock.pass(20_000);
+    expect(socket.actions("attach")).toHaveLength(1);
+  });
+
+  it("piles up no looks while there is no connection", async () => {
+    let isOnline = true;
+    const { client, clock, open, socket, sockets } = stage({
+      takeTicket: () =>
+        isOnline ? Promise.resolve("ticket") : Promise.reject(new HttpProblem("network", 0, "")),
+    });
+    const first = await open();
+    first.hears({ ...frames.queued(0, { look_again_s: 7 }) });
+    isOnline = false;
+    first.events.onClose();
+    await clock.pass(300_000);
+    expect(first.actions("attach")).toHaveLength(0);
+    expect(sockets).toHaveLength(1);
+    isOnline = true;
+    client.wake();
+    await clock.pass(0);
+    socket().events.onOpen();
+    expect(socket().actions("attach")).toHaveLength(1);
+    socket().hears({ ...frames.queued(0, { look_again_s: 7 }) });
+    await clock.pass(6_000);
+    expect(socket().actions("attach")).toHaveLength(1);
+  });
+
   it("asks after a run that has fallen silent, less and less often", async () => {
     const { clock, open } = stage();
     const socket = await open();

@@ -122,11 +122,26 @@ export function stage(overrides: Partial<ClientOptions> = {}): Stage {
   };
 }
 
+type Waiting = Pick<
+  Extract<RunFrame, { type: "run.queued" }>,
+  "reason" | "position" | "estimate_s" | "look_again_s"
+>;
+
 const RUN = { run_id: "run-1" } as const;
 const CHAT = { ...RUN, chat_id: "chat-1" } as const;
 
 export const frames = {
-  queued: (message_id = "message-1"): RunFrame => ({ type: "run.queued", ...CHAT, message_id }),
+  queued: (epoch = 0, wait: Partial<Waiting> = {}, message_id = "message-1"): RunFrame => ({
+    type: "run.queued",
+    ...CHAT,
+    message_id,
+    epoch,
+    reason: "busy",
+    position: 12,
+    estimate_s: 8.5,
+    look_again_s: 7,
+    ...wait,
+  }),
   started: (epoch: number, offset: number, message_id = "message-1"): RunFrame => ({
     type: "run.started",
     ...CHAT,

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { Message } from "../src/client/http";
 import { applyFrame, newTranscript } from "../src/client/transcript";
 import { Thread } from "../src/page/thread";
-import { firstWords } from "../src/page/words";
+import { statusInWords } from "../src/page/status";
+import { firstWords, sentenceFor, waitInWords } from "../src/page/words";
 import { frames } from "./fakes";
 
 function message(fields: Partial<Message> & Pick<Message, "message_id" | "role">): Message {
@@ -66,6 +67,17 @@ describe("entries", () => {
     expect(thread.entries()[0]?.note).toBe("The answer was finished before it could be stopped.");
   });
 
+  it("shows a pause as a wait, with the text so far", () => {
+    const thread = new Thread("chat-1");
+    thread.setAnswer(applyFrame(answering, frames.queued(1, { reason: "resuming" })).transcript, false);
+    const paused = { status: "queued", text: "Hi", wait: "Paused: a moment, it goes on" };
+    expect(thread.entries()[0]).toMatchObject(paused);
+    expect(statusInWords(thread, "open", true)).toBe("Paused…");
+    thread.setAnswer(answering, false);
+    expect(thread.entries()[0]).toMatchObject({ status: "running", wait: null });
+    expect(statusInWords(thread, "open", true)).toBe("Answering…");
+  });
+
   it("gives the text of a refused send back", () => {
     const thread = new Thread("chat-1");
     thread.addSend("message-1", "Hello");
@@ -73,6 +85,30 @@ describe("entries", () => {
     expect(thread.entries()).toEqual([]);
     expect(thread.isSending).toBe(false);
   });
+});
+
+it("a wait is told in few words, that change no more often than they must", () => {
+  const said = (reason: string, position: number | null = null, estimate_s: number | null = null) =>
+    waitInWords({ epoch: 0, reason, position, estimate_s });
+  expect(said("starting", 0, 0)).toBe("Starting");
+  expect(said("busy")).toBe("Waiting for a free GPU");
+  expect(said("busy", 12)).toBe("12 before you");
+  expect(said("busy", 12, 8.5)).toBe("12 before you, about 9 s");
+  expect(said("busy", 12, 33)).toBe(said("busy", 12, 36));
+  expect(said("busy", 12, 57.9)).toBe("12 before you, about 1 min");
+  expect(said("busy", 12, 110)).toBe("12 before you, about 2 min");
+  expect(said("own_runs", 13, 9)).toBe("Waiting for your other answer");
+  expect(said("resuming", 0, 0)).toBe("Paused: a moment, it goes on");
+  expect(said("from_the_future")).toBe("Waiting for a free GPU");
+});
+
+it("what passes by itself is told with when to try again", () => {
+  const soon = new Date();
+  soon.setHours(12, 5);
+  for (const code of ["queue_too_old", "tier_paused"]) {
+    expect(sentenceFor(code)).toMatch(/ Please try again later\.$/);
+    expect(sentenceFor(code, soon.toISOString())).toMatch(/ Please try again at \S*5.*\.$/);
+  }
 });
 
 it("titles are cut between words and between characters", () => {

@@ -20,6 +20,7 @@ const attempt = fc.record({
   durableShare: fc.double({ min: 0, max: 1, noNaN: true }),
   pieces: fc.array(text, { maxLength: 6 }),
   isRewindTold: fc.boolean(),
+  isPauseTold: fc.boolean(),
 });
 
 const history: fc.Arbitrary<History> = fc
@@ -28,8 +29,9 @@ const history: fc.Arbitrary<History> = fc
     let whole: string[] = [];
     let durable = 0;
     const told: RunFrame[] = [frames.queued()];
-    attempts.forEach(({ durableShare, pieces, isRewindTold }, index) => {
+    attempts.forEach(({ durableShare, pieces, isRewindTold, isPauseTold }, index) => {
       const epoch = index + 1;
+      if (isPauseTold && index > 0) told.push(frames.queued(index, { reason: "resuming" }));
       durable += Math.floor((whole.length - durable) * durableShare);
       whole = whole.slice(0, durable);
       told.push(frames.started(epoch, durable));
@@ -70,6 +72,11 @@ const delivery = history.chain((made) =>
         ...made.frames.filter((frame) => !("epoch" in frame) || !missed.includes(frame.epoch)),
         ...shuffled,
       ]),
+    /** What is said of waits, before any frame and however late. */
+    waits: fc.array(
+      fc.record({ epoch: fc.nat({ max: made.epochs }), position: fc.nat({ max: 3 }), at: fc.nat() }),
+      { maxLength: 6 },
+    ),
     /** How many stray frames come before each frame of a replay. */
     interleaving: fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 8 }),
   }),
@@ -79,7 +86,7 @@ const STATUS_ORDER = ["queued", "running", "completed"];
 
 it("renders what is committed", () => {
   fc.assert(
-    fc.property(delivery, ({ history: made, stray, interleaving }) => {
+    fc.property(delivery, ({ history: made, stray, waits, interleaving }) => {
       let transcript = newTranscript("run-1");
       const replay: RunFrame[] = [];
       const hear = (frame: RunFrame): void => {
@@ -91,6 +98,9 @@ it("renders what is committed", () => {
         expect(STATUS_ORDER.indexOf(next.status)).toBeGreaterThanOrEqual(
           STATUS_ORDER.indexOf(transcript.status),
         );
+        // Of an attempt that is over no wait is shown any more, nor of a run that is.
+        const { wait } = next;
+        expect(wait !== null && (wait.epoch < next.epoch || isOver(next.status))).toBe(false);
         transcript = next;
         if (step.attachFrom !== null) {
           expect(step.attachFrom).toBe(transcript.length);
@@ -98,6 +108,9 @@ it("renders what is committed", () => {
         }
       };
       const strays = [...stray];
+      for (const { epoch, position, at } of waits) {
+        strays.splice(at % (strays.length + 1), 0, frames.queued(epoch, { position }));
+      }
       for (let turn = 0; !isOver(transcript.status); turn += 1) {
         expect(turn).toBeLessThan(1_000);
         const many = interleaving[turn % interleaving.length];
@@ -111,4 +124,4 @@ it("renders what is committed", () => {
     }),
     { numRuns: 2_000 },
   );
-});
+}, 30_000);

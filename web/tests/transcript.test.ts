@@ -170,6 +170,77 @@ describe("the end", () => {
   });
 });
 
+describe("a wait", () => {
+  it("is told while the run is queued, and renewed", () => {
+    expect(newTranscript("run-1").wait).toBeNull();
+    const transcript = transcriptAfter(frames.queued());
+    expect(transcript).toMatchObject({
+      status: "queued",
+      wait: { epoch: 0, reason: "busy", position: 12, estimate_s: 8.5 },
+    });
+    expect(applyFrame(transcript, frames.queued()).transcript).toBe(transcript);
+    const renewed = applyFrame(transcript, frames.queued(0, { position: 3 })).transcript;
+    expect(renewed.wait?.position).toBe(3);
+  });
+
+  it("is over when the run begins, or ends", () => {
+    for (const frame of [
+      frames.started(1, 0),
+      frames.delta(1, 0, "a"),
+      frames.delta(1, 1, "b"),
+      frames.rewound(1, 0),
+      frames.cancelled(0, 0),
+      frames.completed(1, 4),
+    ]) {
+      expect(transcriptAfter(frames.queued(), frame).wait).toBeNull();
+    }
+  });
+
+  it("comes back with a pause, which keeps the text", () => {
+    const paused = transcriptAfter(
+      frames.queued(),
+      frames.started(1, 0),
+      frames.delta(1, 0, "abc"),
+      frames.queued(1, { reason: "resuming" }),
+    );
+    expect(paused).toMatchObject({ status: "running", text: "abc", epoch: 1 });
+    expect(paused.wait?.reason).toBe("resuming");
+    const resumed = applyFrame(paused, frames.started(2, 3)).transcript;
+    expect(resumed).toMatchObject({ status: "running", text: "abc", wait: null });
+  });
+
+  it("is not ended by late text of the attempt before it", () => {
+    const { transcript, attachFrom } = after(
+      frames.started(1, 0),
+      frames.queued(1, { reason: "resuming" }),
+      frames.delta(1, 0, "abc"),
+      frames.started(1, 3),
+    );
+    expect(transcript).toMatchObject({ text: "abc", wait: { reason: "resuming" } });
+    expect(attachFrom).toBeNull();
+  });
+
+  it("of an older attempt than is known is void", () => {
+    const running = transcriptAfter(frames.started(2, 0));
+    expect(applyFrame(running, frames.queued(1)).transcript).toBe(running);
+    const paused = transcriptAfter(frames.started(1, 0), frames.queued(2, { reason: "resuming" }));
+    expect(applyFrame(paused, frames.queued(1)).transcript).toBe(paused);
+  });
+
+  it("of a newer attempt than is known keeps the text until that is told of", () => {
+    const paused = transcriptAfter(frames.delta(1, 0, "abc"), frames.queued(2));
+    expect(paused).toMatchObject({ text: "abc", epoch: 1, wait: { epoch: 2 } });
+    const { transcript, attachFrom } = applyFrame(paused, frames.delta(3, 3, "d"));
+    expect(transcript).toMatchObject({ text: "", wait: null });
+    expect(attachFrom).toBe(0);
+  });
+
+  it("does not come back after the end", () => {
+    const over = transcriptAfter(frames.delta(1, 0, "a"), frames.completed(1, 1));
+    expect(applyFrame(over, frames.queued(1)).transcript.wait).toBeNull();
+  });
+});
+
 it("statuses only go forward: a late run.queued tells nothing but the ids", () => {
   const transcript = transcriptAfter(frames.delta(1, 0, "a"), frames.queued());
   expect(transcript.status).toBe("running");

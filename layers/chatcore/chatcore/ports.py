@@ -11,12 +11,14 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from chatcore.domain.admission import Admission, Send, View
+from chatcore.domain.beat import Beat
+from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Chat, Message
 from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import Ending, Run, Usage
 from chatcore.domain.stream import Checkpoint
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import Tier, Tiers
 from chatcore.protocol.queue import Control, Job
 
 T = TypeVar("T")
@@ -105,11 +107,15 @@ class RunStore(Protocol):
     def claim(self, run_id: str, worker_id: str, inbox: str, now_ms: int) -> Claim:
         """Take a queued run, or one whose lease is over, under the next epoch."""
 
-    def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
-        """Keep the lease of this epoch, never making it shorter; None when it is lost."""
+    def renew(self, run_id: str, epoch: int, lease_until_ms: int, charged: int = 0) -> Run | None:
+        """Keep the lease of this epoch, never making it shorter, and note what the run has cost so far;
+        None when it is lost."""
 
-    def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
-        """Queue the run again from this epoch; fault counts an attempt. False when it is lost."""
+    def hand_back(
+        self, run_id: str, epoch: int, spent: Usage, fault: bool = False, preempted: bool = False
+    ) -> bool:
+        """Queue the run again from this epoch; fault counts an attempt, preempted a preemption. False
+        when it is lost."""
 
     def end(self, run: Run, ending: Ending) -> bool:
         """End this epoch of the run: run, answer, chat and ledger, all or none.
@@ -142,6 +148,37 @@ class RunStore(Protocol):
 class LedgerStore(Protocol):
     def get(self, user_id: str) -> Ledger: ...
 
+    def put(self, ledger: Ledger, former_version: int) -> None:
+        """Write the account where it is still of that version. Raises Conflict."""
+
+    def charge(self, user_id: str, run_id: str, charged: int) -> None:
+        """Note what the run has cost so far, in virtual time, unless it has been settled."""
+
+
+class CalendarStore(Protocol):
+    def get(self, tier: Tier) -> Calendar:
+        """As it was a moment ago: that much is enough for those who serve."""
+
+    def advance(self, tier: Tier, front: int) -> int:
+        """Move the front on, never back. The front as it is then."""
+
+    def publish(self, calendar: Calendar, former_ms: int) -> bool:
+        """Tell its backlog and where who comes new starts; the front stays. False where somebody else has
+        done so since the backlog of former_ms."""
+
+
+class BeatStore(Protocol):
+    def put(self, beat: Beat) -> None:
+        """In place of the worker's last one."""
+
+    def get(self, worker_id: str) -> Beat | None: ...
+
+    def all(self) -> Sequence[Beat]:
+        """Of the whole fleet; also old ones."""
+
+    def remove(self, worker_id: str) -> None:
+        """Forget the worker, if it is known."""
+
 
 class TicketStore(Protocol):
     def put(self, ticket: Ticket) -> None: ...
@@ -157,6 +194,8 @@ class Stores:
     runs: RunStore
     ledgers: LedgerStore
     tickets: TicketStore
+    calendars: CalendarStore
+    beats: BeatStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +208,11 @@ class Received(Generic[T]):
 
 
 class Lanes(Protocol):
-    def send(self, lane: Lane, job: Job) -> None: ...
+    def send(self, lane: Lane, job: Job, delay_s: int = 0) -> None:
+        """delay_s: nobody gets it sooner."""
+
+    def waiting(self, lane: Lane) -> int:
+        """About how many jobs wait there for somebody to take them."""
 
     def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
         """At most one job, waiting up to wait_s for it; it is then hidden from others for a while."""
@@ -222,6 +265,17 @@ class AsyncPosts(Protocol):
 class Purges(Protocol):
     def start(self, user_id: str, chat_id: str) -> None:
         """Start removing a deleted chat. Starting it again while it runs changes nothing."""
+
+
+class TierSource(Protocol):
+    """The tiers' settings, which an operator may change at any time. Never raises: whatever is wrong
+    with the newest ones, the last good ones hold."""
+
+    def current(self) -> Tiers:
+        """Not older than a minute, as long as they can be read; rarely waits for that."""
+
+    def refresh(self) -> Tiers:
+        """The same, for when nobody waits: it reads them anew early, so that `current` need not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from chatcore.adapters.dynamo.tables import TableNames
 from chatcore.domain.errors import Misconfigured
-from chatcore.domain.tiers import Tier
 
-_TABLES = ("chats", "messages", "runs", "checkpoints", "ledgers", "tickets")
+_TABLES = ("chats", "messages", "runs", "checkpoints", "ledgers", "tickets", "calendars", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +42,6 @@ class _Environment:
             raise Misconfigured(f"{name} must be a whole number, not {number}")
         return int(number)
 
-    def by_tier(self, name: str) -> Mapping[Tier, float]:
-        """Such as `free=120,plus=600`; a tier may be left out, and all of them."""
-        found = {}
-        for part in filter(None, self.values.get(name, "").split(",")):
-            tier, _, number = part.partition("=")
-            try:
-                found[Tier(tier.strip())] = float(number)
-            except ValueError:
-                raise Misconfigured(f"{name} is not like free=120,plus=600: {part!r}") from None
-        return found
-
     def tables(self, *names: str) -> TableNames:
         return TableNames(**{name: self.text(f"{name.upper()}_TABLE") for name in names})
 
@@ -64,6 +52,7 @@ class HttpApiSettings:
     lane_base_url: str
     inbox_base_url: str
     callback_url: str
+    tiers_parameter: str
     purge_state_machine_arn: str
 
     @classmethod
@@ -74,6 +63,7 @@ class HttpApiSettings:
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             callback_url=source.text("CALLBACK_URL"),
+            tiers_parameter=source.text("TIERS_PARAMETER"),
             purge_state_machine_arn=source.text("PURGE_STATE_MACHINE_ARN"),
         )
 
@@ -93,15 +83,19 @@ class WsMessageSettings:
     lane_base_url: str
     inbox_base_url: str
     callback_url: str
+    tiers_parameter: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WsMessageSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
+            tables=source.tables(
+                "chats", "messages", "runs", "checkpoints", "ledgers", "calendars", "workers"
+            ),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             callback_url=source.text("CALLBACK_URL"),
+            tiers_parameter=source.text("TIERS_PARAMETER"),
         )
 
 
@@ -121,24 +115,22 @@ class PurgeChatSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """slots: sequences that the engine decodes at once; abandon_grace_s: by tier, how long an answer
-    goes on when its last viewer has left; a tier that is not in it goes on to the end; drain_s: how
-    long a run may go on after the worker was told to stop; first_token_timeout_s,
-    next_token_timeout_s: how long an engine may be silent before the run is handed back;
-    instance_metadata_url: where EC2 gives notice that it takes the machine away, empty where it is no
-    Spot Instance."""
+    """slots: sequences that the engine decodes at once; drain_s: how long a run may go on after the
+    worker was told to stop; first_token_timeout_s, next_token_timeout_s: how long an engine may be
+    silent before the run is handed back; instance_metadata_url: where EC2 gives notice that it takes
+    the machine away, empty where it is no Spot Instance."""
 
     tables: TableNames
     lane_base_url: str
     inbox_base_url: str
     dead_letter_url: str
     callback_url: str
+    tiers_parameter: str
     triton_url: str
     model_name: str
     vocabulary_path: Path
     worker_id: str
     slots: int
-    abandon_grace_s: Mapping[Tier, float]
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
@@ -148,17 +140,19 @@ class WorkerSettings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
+            tables=source.tables(
+                "chats", "messages", "runs", "checkpoints", "ledgers", "calendars", "workers"
+            ),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             dead_letter_url=source.text("DEAD_LETTER_URL"),
             callback_url=source.text("CALLBACK_URL"),
+            tiers_parameter=source.text("TIERS_PARAMETER"),
             triton_url=source.text("TRITON_URL"),
             model_name=source.text("MODEL_NAME"),
             vocabulary_path=Path(source.text("VOCABULARY_PATH")),
             worker_id=source.text_or("WORKER_ID", _fresh_worker_id()),
             slots=source.whole("SLOTS", 8),
-            abandon_grace_s=source.by_tier("ABANDON_GRACE_S"),
             drain_s=source.number("DRAIN_S", 90),
             first_token_timeout_s=source.number("FIRST_TOKEN_TIMEOUT_S", 60),
             next_token_timeout_s=source.number("NEXT_TOKEN_TIMEOUT_S", 15),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.domain.lanes import AGING_TOKENS_PER_S, BY_PRIORITY, LANES, Turns
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.lanes import AGING_TOKENS_PER_S, FIRST_GUESS_TOKENS, JUMP_TOKENS, Turns
+from chatcore.domain.tiers import DEFAULTS, Tier
 
 FREE, PLUS, PRO = Tier.FREE, Tier.PLUS, Tier.PRO
 COST = 700.0
@@ -31,18 +31,13 @@ def served(
     return order
 
 
-def test_every_tier_has_a_lane() -> None:
-    assert {lane.tier for lane in LANES} == set(Tier) == set(BY_PRIORITY)
-    assert [str(lane) for lane in LANES] == ["pro-0", "plus-0", "free-0"]
-
-
 @pytest.mark.parametrize("tiers", [(FREE, PRO), (FREE, PLUS), (PLUS, PRO), (FREE, PLUS, PRO)])
 def test_runs_of_equal_cost_follow_the_weights(tiers: tuple[Tier, ...]) -> None:
     turns = Turns()
     served(turns, tiers, 100)
-    total = sum(LIMITS[tier].weight for tier in tiers)
+    total = sum(DEFAULTS[tier].weight for tier in tiers)
     counts = Counter(served(turns, tiers, 10 * total))
-    assert all(abs(counts[tier] - 10 * LIMITS[tier].weight) <= 1 for tier in tiers)
+    assert all(abs(counts[tier] - 10 * DEFAULTS[tier].weight) <= 1 for tier in tiers)
 
 
 def test_service_follows_the_weights_whatever_a_run_costs() -> None:
@@ -51,18 +46,21 @@ def test_service_follows_the_weights_whatever_a_run_costs() -> None:
     counts = Counter(served(turns, tuple(Tier), 5_000, costs))
     tokens = {tier: counts[tier] * costs[tier] for tier in Tier}
     total = sum(tokens.values())
-    weights = sum(limits.weight for limits in LIMITS.values())
+    weights = sum(limits.weight for limits in DEFAULTS.values())
     for tier in Tier:
-        assert tokens[tier] / total == pytest.approx(LIMITS[tier].weight / weights, rel=0.03)
+        assert tokens[tier] / total == pytest.approx(DEFAULTS[tier].weight / weights, rel=0.03)
 
 
 def test_runs_under_way_are_charged_ahead() -> None:
     turns = Turns(weights=dict.fromkeys(Tier, 1))
     taken = []
-    for _ in range(6):
+    for _ in range(12):
         taken.append(turns.order(at_once(tuple(Tier)))[0])
         turns.take(taken[-1], tuple(Tier))
-    assert taken == [PRO, PLUS, FREE, PRO, PLUS, FREE]
+    # Each of the higher ones is ahead first, by as much as it may be.
+    runs = round(JUMP_TOKENS / FIRST_GUESS_TOKENS) + 1
+    assert taken[: 2 * runs] == [PRO] * runs + [PLUS] * runs
+    assert Counter(taken[2 * runs :]) == {PRO: 2, PLUS: 2, FREE: 2}
 
 
 def test_a_job_that_was_none_costs_nothing_and_tells_nothing() -> None:
@@ -89,7 +87,9 @@ def test_at_equal_claims_the_higher_tier_goes_first() -> None:
 def test_an_idle_tier_saves_nothing_up() -> None:
     turns = Turns()
     served(turns, [FREE], 1_000)
-    # PRO has had no turn for long, yet it gets its share from now on, and no more.
+    # PRO has had no turn for long, yet it gets its share from now on, and once as much more as it may be
+    # ahead.
+    served(turns, tuple(Tier), round(JUMP_TOKENS * DEFAULTS[PRO].weight / COST) + 20)
     counts = Counter(served(turns, tuple(Tier), 130))
     assert counts[PRO] == pytest.approx(80, abs=2)
     assert counts[FREE] == pytest.approx(10, abs=2)

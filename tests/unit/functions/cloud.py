@@ -11,6 +11,7 @@ import pytest
 from chatcore.adapters.memory.posts import MemoryPosts, MemoryPurges
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Usage
 from chatcore.ports import Claimed, Stores
@@ -46,6 +47,7 @@ class Cloud:
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
     purges: MemoryPurges = field(default_factory=MemoryPurges)
     posts: MemoryPosts = field(default_factory=MemoryPosts)
+    tiers: MemoryTiers = field(default_factory=MemoryTiers)
 
     def __post_init__(self) -> None:
         self.lanes = MemoryLanes(self.clock)
@@ -60,6 +62,7 @@ class Cloud:
             "inboxes": self.inboxes,
             "purges": self.purges,
             "posts": self.posts,
+            "tiers": self.tiers,
             "now_ms": self.clock,
         }
         for name, side in sides.items():

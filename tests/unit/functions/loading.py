@@ -16,6 +16,7 @@ from types import ModuleType
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 
+RECORDS = ("CHATS", "MESSAGES", "RUNS", "CHECKPOINTS", "LEDGERS")
 _QUEUES = "https://sqs.eu-central-1.amazonaws.com/123456789012/stack"
 
 ENVIRONMENT = {
@@ -24,11 +25,12 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "test",
     **{
         f"{name}_TABLE": f"stack-{name.lower()}"
-        for name in ("CHATS", "MESSAGES", "RUNS", "CHECKPOINTS", "LEDGERS", "TICKETS")
+        for name in (*RECORDS, "TICKETS", "CALENDARS", "WORKERS")
     },
     "LANE_BASE_URL": f"{_QUEUES}-lane",
     "INBOX_BASE_URL": f"{_QUEUES}-inbox",
     "CALLBACK_URL": "https://api.execute-api.eu-central-1.amazonaws.com/live",
+    "TIERS_PARAMETER": "/stack/tiers",
     "PURGE_STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:123456789012:stateMachine:purge",
     "POWERTOOLS_SERVICE_NAME": "test",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatcore.domain.ledger import Ledger, Window
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from tests.unit.functions.cloud import Away, Broken, Cloud
 from tests.unit.functions.events import ID_CLAIMS
 from tests.unit.functions.loading import event_loop, load_function
@@ -149,7 +149,7 @@ class TestMessages:
         assert (reply.status, reply.code) == (409, "run_active")
 
     def test_too_many_at_once(self, cloud: Cloud) -> None:
-        for number in range(LIMITS[Tier.FREE].max_active_runs):
+        for number in range(DEFAULTS[Tier.FREE].max_active_runs):
             assert send(cloud, new_chat(cloud), f"message-{number:04d}").status == 202
         reply = send(cloud, new_chat(cloud), "message-9999")
         assert (reply.status, reply.code) == (429, "too_many_active_runs")
@@ -158,7 +158,7 @@ class TestMessages:
         cloud.database.ledgers["user-alice"] = Ledger(
             "user-alice",
             version=1,
-            settled_tokens=LIMITS[Tier.FREE].budgets[0].tokens,
+            settled_tokens=DEFAULTS[Tier.FREE].budgets[0].tokens,
             windows=(Window(cloud.clock() + 90_500), Window(cloud.clock() + 90_500 * 2)),
         )
         reply = send(cloud, new_chat(cloud))
@@ -167,6 +167,15 @@ class TestMessages:
         assert reply.body["retry_at"] == "2027-01-15T08:01:30.500Z"
         cloud.clock.advance(int(reply.headers["retry-after"]) * 1000)
         assert send(cloud, new_chat(cloud), "message-0002").status == 202
+
+    def test_a_paused_tier(self, cloud: Cloud) -> None:
+        chat_id = new_chat(cloud)
+        send(cloud, chat_id)
+        free = replace(DEFAULTS[Tier.FREE], paused=True)
+        cloud.tiers.tiers = {**DEFAULTS, Tier.FREE: free}
+        reply = send(cloud, new_chat(cloud), "message-0002")
+        assert (reply.status, reply.code) == (503, "tier_paused")
+        assert send(cloud, chat_id).status == 200
 
     @pytest.mark.parametrize(
         ("body", "code"),
@@ -215,10 +224,15 @@ class TestRuns:
 
 
 class TestAccount:
+    def test_its_limits_are_those_of_the_settings_as_they_stand(self, cloud: Cloud) -> None:
+        free = replace(DEFAULTS[Tier.FREE], max_active_runs=77)
+        cloud.tiers.tiers = {**DEFAULTS, Tier.FREE: free}
+        assert cloud.http("GET", "/me").body["limits"]["max_active_runs"] == 77
+
     def test_me(self, cloud: Cloud) -> None:
         run = send(cloud, new_chat(cloud)).body
         reserved = cloud.database.runs[run["run_id"]].reserved_tokens
-        limits = LIMITS[Tier.FREE]
+        limits = DEFAULTS[Tier.FREE]
         assert cloud.http("GET", "/me").body == {
             "user_id": "user-alice",
             "email": "alice@example.com",

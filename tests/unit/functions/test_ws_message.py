@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger, Window
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier, Tiers
 from chatcore.ports import Posted
 from chatcore.protocol.queue import Attach, Cancel
 from tests.unit.functions.cloud import Away, Broken, Cloud
@@ -52,6 +53,11 @@ class TestSend:
             "run_id": run.run_id,
             "chat_id": run.chat_id,
             "message_id": "message-0001",
+            "epoch": 0,
+            "reason": "starting",
+            "position": None,
+            "estimate_s": None,
+            "look_again_s": 5.0,
         }
         assert run.viewers == {"socket-1"}
         assert run.trace_id
@@ -116,7 +122,7 @@ class TestSend:
         cloud.database.ledgers["user-alice"] = Ledger(
             "user-alice",
             version=1,
-            settled_tokens=LIMITS[Tier.FREE].budgets[0].tokens,
+            settled_tokens=DEFAULTS[Tier.FREE].budgets[0].tokens,
             windows=(Window(cloud.clock() + 90_000), Window(cloud.clock() + 90_000 * 2)),
         )
         frame = only(cloud.say(SEND))
@@ -124,6 +130,28 @@ class TestSend:
             "budget_exhausted",
             "2027-01-15T08:01:30.000Z",
         )
+
+    def test_a_paused_tier_takes_nothing_new(self, cloud: Cloud) -> None:
+        run_id = sent(cloud)
+        free = replace(DEFAULTS[Tier.FREE], paused=True)
+        cloud.tiers.tiers = {**DEFAULTS, Tier.FREE: free}
+        second = {**SEND, "message_id": "message-0002"}
+        assert error_of(cloud.say(second)) == ("tier_paused", "message-0002")
+        assert {frame["run_id"] for frame in cloud.say(SEND)} == {run_id}
+
+    def test_settings_are_refreshed_when_all_is_said(
+        self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[int] = []
+
+        class Watched(MemoryTiers):
+            def refresh(self) -> Tiers:
+                said.append(len(cloud.posts.frames["socket-1"]))
+                return super().refresh()
+
+        monkeypatch.setattr(load_function("ws_message"), "tiers", Watched())
+        cloud.say(SEND)
+        assert said == [1]
 
     def test_into_a_deleted_chat(self, cloud: Cloud) -> None:
         chat_id = cloud.complete(sent(cloud)).chat_id

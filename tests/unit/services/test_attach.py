@@ -15,7 +15,8 @@ from chatcore.domain.stream import Checkpoint, Place
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed
 from chatcore.protocol import queue, websocket
-from chatcore.services.attach import PATIENCE_MS, attach
+from chatcore.services.attach import attach
+from chatcore.services.enqueue import PATIENCE_MS
 from tests.contract.sends import ALICE, claimed
 from tests.unit.services.test_submit import Desk
 

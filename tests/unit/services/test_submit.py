@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 
-from chatcore.adapters.memory.queues import MemoryLanes
+from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
 from chatcore.domain.admission import Send
+from chatcore.domain.affinity import TWIN_DELAY_S
+from chatcore.domain.beat import Beat
+from chatcore.domain.calendar import LANES, QUANTUM, Backlog, lane_of, returns_of
 from chatcore.domain.errors import Code, Conflict, Refusal, StoreUnavailable
 from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane
+from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import Ending, Event, FinishReason, Status, Usage
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier, Tiers
+from chatcore.domain.waiting import Reason
 from chatcore.ports import Claimed
+from chatcore.protocol.queue import Offer
 from chatcore.services.submit import TRIES, Submitted, submit
 from tests.contract.clock import TestClock
 
@@ -53,15 +59,29 @@ class Desk:
     clock: TestClock = field(default_factory=TestClock)
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
     plans: dict[str, list[str]] = field(default_factory=dict)
+    tiers: Tiers = field(default_factory=lambda: DEFAULTS)
+    inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
 
     def __post_init__(self) -> None:
         self.lanes = MemoryLanes(self.clock)
         self.stores = memory_stores(self.database)
-        self.failing_stores = replace(self.stores, runs=self.failing(self.stores.runs))
+        self.failing_stores = replace(
+            self.stores,
+            runs=self.failing(self.stores.runs),
+            beats=self.failing(self.stores.beats),
+        )
         self.failing_lanes = self.failing(self.lanes)
+        self.failing_inboxes = self.failing(self.inboxes)
 
     def submit(self, send: Send = SEND) -> Submitted | Refusal:
-        return submit(self.failing_stores, self.failing_lanes, send, self.clock())
+        return submit(
+            self.failing_stores,
+            self.failing_lanes,
+            self.failing_inboxes,
+            self.tiers,
+            send,
+            self.clock(),
+        )
 
     def submitted(self, send: Send = SEND) -> Submitted:
         outcome = self.submit(send)
@@ -182,7 +202,7 @@ def test_conflicts_without_end_are_a_refusal(desk: Desk) -> None:
     [
         ("", Code.TEXT_EMPTY),
         (" \n\t ", Code.TEXT_EMPTY),
-        ("x" * (LIMITS[Tier.FREE].max_text_chars + 1), Code.TEXT_TOO_LONG),
+        ("x" * (DEFAULTS[Tier.FREE].max_text_chars + 1), Code.TEXT_TOO_LONG),
         ("a\ud800b", Code.TEXT_INVALID),
         ("a\x00b", Code.TEXT_INVALID),
         ("a\x85b", Code.TEXT_INVALID),
@@ -196,14 +216,14 @@ def test_text_that_cannot_be_taken_is_refused_before_anything_is_read(
 
 
 def test_the_longest_text_is_taken_as_it_is(desk: Desk) -> None:
-    text = "a" * (LIMITS[Tier.FREE].max_text_chars - 103) + "😀" * 100 + "\n\té"
+    text = "a" * (DEFAULTS[Tier.FREE].max_text_chars - 103) + "😀" * 100 + "\n\té"
     desk.submitted(replace(SEND, text=text))
     (message,) = desk.database.messages.values()
     assert message.text == text
 
 
 def test_a_text_that_no_prompt_can_hold_is_refused_before_it_costs_anything(desk: Desk) -> None:
-    characters = LIMITS[Tier.FREE].max_text_chars - 1
+    characters = DEFAULTS[Tier.FREE].max_text_chars - 1
     assert desk.refused(replace(SEND, text="字" * characters)) is Code.TEXT_TOO_LONG
     assert not desk.database.messages
     assert not desk.database.ledgers
@@ -240,3 +260,154 @@ def test_a_foreign_or_deleted_chat_is_not_there(desk: Desk) -> None:
     desk.stores.chats.mark_deleted(ALICE.user_id, run.chat_id, desk.clock())
     late = replace(SEND, chat_id=run.chat_id, message_id="message-0003")
     assert desk.refused(late) is Code.CHAT_NOT_FOUND
+
+
+def filled(desk: Desk) -> list[str]:
+    """The lanes in which there are jobs, hidden ones too."""
+    return [str(lane) for lane in LANES if desk.lanes.depth(lane)]
+
+
+def backlog(desk: Desk, waiting: int, starts_per_s: float = 1.0) -> None:
+    """As somebody has just seen the front lane."""
+    calendar = desk.stores.calendars.get(Tier.FREE)
+    seen = Backlog(desk.clock(), {LANE.index: waiting}, starts_per_s)
+    former_ms = calendar.backlog.at_ms
+    assert desk.stores.calendars.publish(replace(calendar, backlog=seen), former_ms)
+
+
+class TestItsLane:
+    def test_is_where_its_user_has_been_served_up_to(self, desk: Desk) -> None:
+        desk.stores.calendars.advance(Tier.FREE, 10)
+        far = Ledger(ALICE.user_id, 1, served=12 * QUANTUM, tagged_tier=Tier.FREE)
+        desk.database.ledgers[ALICE.user_id] = far
+        desk.submitted()
+        assert filled(desk) == [str(lane_of(Tier.FREE, 12))]
+
+    def test_is_the_front_for_who_was_away(self, desk: Desk) -> None:
+        desk.stores.calendars.advance(Tier.FREE, 10)
+        away = Ledger(ALICE.user_id, 1, served=3 * QUANTUM, tagged_tier=Tier.FREE)
+        desk.database.ledgers[ALICE.user_id] = away
+        desk.submitted()
+        assert filled(desk) == [str(lane_of(Tier.FREE, 10))]
+
+    def test_is_none_behind_an_own_run(self, desk: Desk) -> None:
+        first = desk.submitted()
+        second = desk.submitted(replace(SEND, message_id="message-0002"))
+        assert first.wait is not None
+        assert second.wait is not None
+        assert (first.wait.reason, second.wait.reason) == (Reason.STARTING, Reason.OWN_RUNS)
+        assert desk.lanes.depth(LANE) == 1
+        # And looking again does not put it in either.
+        assert desk.submitted(replace(SEND, message_id="message-0002")).repeat
+        assert desk.lanes.depth(LANE) == 1
+
+
+class TestAQueueThatIsTooOld:
+    def test_takes_nobody_who_would_wait_for_longer_than_his_tiers_patience(
+        self, desk: Desk
+    ) -> None:
+        max_wait_s = DEFAULTS[Tier.FREE].max_wait_s
+        backlog(desk, round(max_wait_s) + 30)
+        outcome = desk.submit()
+        assert isinstance(outcome, Refusal)
+        assert (outcome.code, outcome.ref) == (Code.QUEUE_TOO_OLD, SEND.message_id)
+        assert outcome.retry_at_ms == desk.clock() + 30_000
+        assert (desk.database.runs, desk.database.ledgers) == ({}, {})
+        assert filled(desk) == []
+
+    def test_takes_him_when_it_is_shorter(self, desk: Desk) -> None:
+        backlog(desk, round(DEFAULTS[Tier.FREE].max_wait_s))
+        submitted = desk.submitted()
+        assert submitted.wait is not None
+        assert submitted.wait.reason is Reason.BUSY
+
+    def test_keeps_who_is_in_it(self, desk: Desk) -> None:
+        desk.submitted()
+        backlog(desk, 9_999)
+        assert desk.submitted().repeat
+
+    def test_counts_only_as_long_as_it_is_known(self, desk: Desk) -> None:
+        backlog(desk, 9_999)
+        desk.clock.advance(60_000)
+        desk.submitted()
+
+
+class TestOffering:
+    """Of a run to the worker that made the chat's last answer."""
+
+    def test_puts_its_twin_into_the_returns_a_little_later(self, desk: Desk) -> None:
+        second = known_to_a_worker(desk)
+        run = desk.submitted(second).run
+        (told,) = desk.inboxes.receive("worker", 0)
+        assert isinstance(told, Offer)
+        assert (told.run_id, told.text) == (run.run_id, second.text)
+        assert (told.job.prior_seq, told.job.prefix_tokens) == (run.prior_seq, run.prefix_tokens)
+        assert filled(desk) == [str(returns_of(Tier.FREE))]
+        assert desk.lanes.receive(returns_of(Tier.FREE), 0) is None
+        desk.clock.advance(1000 * TWIN_DELAY_S)
+        twin = desk.lanes.receive(returns_of(Tier.FREE), 0)
+        assert twin is not None
+        assert twin.item == told.job
+        assert twin.item.offered_ms == desk.clock() - 1000 * TWIN_DELAY_S
+
+    def test_is_not_done_where_somebody_waits_already(self, desk: Desk) -> None:
+        second = known_to_a_worker(desk)
+        backlog(desk, 1)
+        desk.submitted(second)
+        assert list(desk.inboxes.receive("worker", 0)) == []
+        received = desk.lanes.receive(LANE, 0)
+        assert received is not None
+        # It is offered when its turn comes: by whoever takes it then.
+        assert (received.item.favourite, received.item.offered_ms) == ("worker", 0)
+
+    @pytest.mark.parametrize("gone", ["no beat", "old", "full", "no inbox"])
+    def test_to_one_that_is_gone_or_full_leaves_it_in_its_lane(self, desk: Desk, gone: str) -> None:
+        second = known_to_a_worker(desk)
+        if gone == "no beat":
+            desk.stores.beats.remove("worker")
+        elif gone == "old":
+            desk.clock.advance(60_000)
+        elif gone == "full":
+            desk.stores.beats.put(replace(beat(desk), offers=3))
+        else:
+            desk.inboxes.close("worker")
+        desk.submitted(second)
+        assert filled(desk) == [str(LANE)]
+        assert desk.lanes.receive(LANE, 0) is not None
+
+    @pytest.mark.parametrize("plans", [{"get": ["before"]}, {"get": ["after"]}])
+    def test_that_meets_trouble_does_not_fail_the_send(
+        self, desk: Desk, plans: dict[str, list[str]]
+    ) -> None:
+        second = known_to_a_worker(desk)
+        desk.plans.update(plans)
+        desk.submitted(second)
+        assert desk.plans["get"] == []
+        assert filled(desk) == [str(LANE)]
+
+    @pytest.mark.parametrize("step", ["before", "after"])
+    def test_to_an_inbox_in_trouble_does_not_fail_the_send(self, desk: Desk, step: str) -> None:
+        second = known_to_a_worker(desk)
+        plans = {"send": [step]}
+        desk.failing_inboxes = Failing(desk.inboxes, plans)
+        desk.submitted(second)
+        assert plans["send"] == []
+        assert filled(desk) == [str(LANE)]
+
+
+def beat(desk: Desk) -> Beat:
+    return Beat("worker", "worker", desk.clock(), slots=2, free_slots=1)
+
+
+def known_to_a_worker(desk: Desk) -> Send:
+    """The next send of a chat whose last answer a worker has made that has room."""
+    run = desk.submitted().run
+    received = desk.lanes.receive(LANE, 0)
+    assert received is not None
+    desk.lanes.acknowledge(LANE, received.handle)
+    desk.complete(run.run_id)
+    # As who served the run has noted.
+    desk.database.ledgers[ALICE.user_id] = replace(desk.database.ledgers[ALICE.user_id], waiting=())
+    desk.stores.beats.put(beat(desk))
+    desk.inboxes.open("worker")
+    return replace(SEND, message_id="message-0002", chat_id=run.chat_id, text="And then?")

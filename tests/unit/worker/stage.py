@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain.admission import Send
 from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane
@@ -99,6 +100,7 @@ class Stage:
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
     screens: Screens = field(default_factory=Screens)
+    tiers: MemoryTiers = field(default_factory=MemoryTiers)
     stores: Stores = field(init=False)
     lanes: Lanes = field(init=False)
     engine: ScriptedEngine = field(init=False)
@@ -118,7 +120,12 @@ class Stage:
         text: str = "What is the answer?",
     ) -> Run:
         outcome = submit(
-            self.stores, self.lanes, Send(user, chat_id, message_id, text, viewer), now_ms()
+            self.stores,
+            self.lanes,
+            self.inboxes,
+            self.tiers.current(),
+            Send(user, chat_id, message_id, text, viewer),
+            now_ms(),
         )
         assert isinstance(outcome, Submitted)
         return outcome.run
@@ -129,6 +136,7 @@ class Stage:
             lanes=self.lanes,
             inboxes=self.inboxes,
             posts=CalledPosts(posts or self.screens, self.calls),
+            tiers=self.tiers,
             engine=self.engine,
             count_tokens=lambda text: len(text) // 4,
             calls=self.calls,

@@ -21,7 +21,7 @@ from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane, Turns
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import MAX_ATTEMPTS, Ending, FinishReason, Run, Status
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import DEFAULTS, Tier, Tiers
 from chatcore.ports import Claimed, Posted
 from chatcore.protocol.queue import Attach, Cancel, job_for
 from chatcore.services.cancel import cancel
@@ -712,11 +712,40 @@ class TestAbandoning:
         assert stage.stored(run).status is Status.COMPLETED
 
 
+class TestChangedTiers:
+    @in_virtual_time
+    async def test_hold_for_a_running_answer_within_a_minute(self) -> None:
+        stage = stage_saying(words(ANSWER, 10.0))
+        stage.limits = replace(stage.limits, next_token_timeout_s=100.0, first_token_timeout_s=100)
+        stage.start()
+        run = stage.send()
+        await asyncio.sleep(2)
+        stage.screens.open.discard("socket-1")
+        stage.tiers.tiers = with_grace(0.0)
+        await asyncio.sleep(60)
+        assert stage.stored(run).finish_reason is FinishReason.ABANDONED
+
+    @in_virtual_time
+    async def test_a_paused_tiers_run_is_begun_within_a_minute_of_its_resumption(self) -> None:
+        stage = Stage()
+        run = stage.send()
+        stage.tiers.tiers = {**DEFAULTS, Tier.FREE: replace(DEFAULTS[Tier.FREE], paused=True)}
+        stage.start()
+        await asyncio.sleep(100)
+        assert stage.stored(run).status is Status.QUEUED
+        stage.tiers.tiers = DEFAULTS
+        await asyncio.sleep(60)
+        assert stage.stored(run).status is Status.COMPLETED
+
+
+def with_grace(grace_s: float | None) -> Tiers:
+    return {**DEFAULTS, Tier.FREE: replace(DEFAULTS[Tier.FREE], abandon_grace_s=grace_s)}
+
+
 def forsaken_after(leaves_s: float, grace_s: float | None) -> Stage:
     """A stage with a worker, whose only viewer closes the connection then."""
     stage = stage_saying(words(ANSWER, 1.5))
-    grace = {} if grace_s is None else {Tier.FREE: grace_s}
-    stage.limits = replace(stage.limits, abandon_grace_s=grace)
+    stage.tiers.tiers = with_grace(grace_s)
     stage.start()
     stage.screens.open.add("socket-2")
     asyncio.get_running_loop().call_later(leaves_s, stage.screens.open.discard, "socket-1")

@@ -68,6 +68,8 @@ const PASSING_CODES: ReadonlySet<string> = new Set(["busy", "internal_error"]);
 const MAX_REFUSALS = 5;
 const REATTACH: Backoff = { first_ms: 5_000, most_ms: 120_000 };
 const RECANCEL: Backoff = { first_ms: 5_000, most_ms: 30_000 };
+/** A server that wants to be asked sooner is not believed. */
+const SOONEST_LOOK_MS = 1_000;
 /** A run that says nothing for so long may have lost its worker, or a frame that was its last. */
 const SILENCE_MS = 30_000;
 
@@ -174,7 +176,11 @@ export class ChatClient {
     const before = followed.transcript;
     const step = applyFrame(before, frame);
     followed.transcript = step.transcript;
-    if (step.attachFrom !== null) {
+    if (frame.type === "run.queued" && step.transcript.wait?.epoch === frame.epoch) {
+      // Also where it says the same as before: it has been asked, and is asked again later.
+      const look_ms = Math.max(SOONEST_LOOK_MS, frame.look_again_s * 1_000);
+      followed.attach = { tries: 0, offset: null, due_ms: this.now_ms + look_ms };
+    } else if (step.attachFrom !== null) {
       // The same gap shows with every frame until the replay comes; it is asked for once.
       if (followed.attach.offset !== step.attachFrom) this.sayAttach(followed);
     } else if (step.transcript !== before) {

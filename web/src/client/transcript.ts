@@ -13,6 +13,9 @@
  *
  * Text of one epoch is consistent at every offset. Across epochs only `durable` code points are
  * known to be kept, unless the new attempt follows directly on ours and says where it began.
+ *
+ * An attempt may also be broken off and the run wait again. What is said of a wait carries the
+ * epoch after which it began: whatever is heard of that epoch or an older one does not end it.
  */
 
 import { afterCodePoints, firstCodePoints, lengthInCodePoints } from "./codepoints";
@@ -25,13 +28,27 @@ export interface Failure {
   readonly message: string;
 }
 
+export interface Wait {
+  /** The attempt after which the run waits; 0 where it has had none. */
+  readonly epoch: number;
+  /** A stable word; a newer server may have others than this client knows. */
+  readonly reason: string;
+  /** How many runs are before it, where that is known. */
+  readonly position: number | null;
+  /** Until it starts, where that is known. */
+  readonly estimate_s: number | null;
+}
+
 export interface Transcript {
   readonly runId: string;
   readonly chatId: string | null;
   /** The user's message that the run answers. */
   readonly messageId: string | null;
   readonly answerMessageId: string | null;
+  /** Only goes forward: what pauses is still running, and waits. */
   readonly status: RunStatus;
+  /** While the run is queued or paused, as far as it was told. */
+  readonly wait: Wait | null;
   /** The attempt whose text this is; 0 before any was heard of. */
   readonly epoch: number;
   readonly text: string;
@@ -61,6 +78,7 @@ export function newTranscript(
     messageId: known.messageId ?? null,
     answerMessageId: null,
     status: "queued",
+    wait: null,
     epoch: 0,
     text: "",
     length: 0,
@@ -83,8 +101,7 @@ export function applyFrame(before: Transcript, frame: RunFrame): Step {
   if (isOver(transcript.status)) return unchanged(transcript);
   switch (frame.type) {
     case "run.queued":
-      // Statuses only go forward: it may come late.
-      return unchanged(transcript);
+      return unchanged(waiting(transcript, frame));
     case "run.started":
     case "run.rewound":
       return attemptBegan(transcript, frame);
@@ -120,6 +137,29 @@ function identified(
   return { ...transcript, chatId: ids.chat_id, messageId: ids.message_id };
 }
 
+/** It may come late, from before an attempt that is known already. */
+function waiting(
+  transcript: Transcript,
+  frame: Extract<RunFrame, { type: "run.queued" }>,
+): Transcript {
+  const { epoch, reason, position, estimate_s } = frame;
+  const { wait } = transcript;
+  if (epoch < Math.max(transcript.epoch, wait?.epoch ?? 0)) return transcript;
+  const isKnown =
+    wait?.epoch === epoch &&
+    wait.reason === reason &&
+    wait.position === position &&
+    wait.estimate_s === estimate_s;
+  return isKnown ? transcript : { ...transcript, wait: { epoch, reason, position, estimate_s } };
+}
+
+/** The run is running, by what was heard of this attempt. */
+function running(transcript: Transcript, epoch: number): Transcript {
+  const wait = transcript.wait !== null && epoch > transcript.wait.epoch ? null : transcript.wait;
+  if (transcript.status === "running" && transcript.wait === wait) return transcript;
+  return { ...transcript, status: "running", wait };
+}
+
 function cutTo(transcript: Transcript, length: number): Transcript {
   if (length >= transcript.length) return transcript;
   return {
@@ -153,14 +193,12 @@ function attemptBegan(
     next = inEpoch(next, frame.epoch);
     next = cutTo(next, frame.offset);
   }
-  if (next.status !== "running") next = { ...next, status: "running" };
-  return { transcript: next, attachFrom: null };
+  return { transcript: running(next, frame.epoch), attachFrom: null };
 }
 
 function textCame(transcript: Transcript, frame: Extract<RunFrame, { type: "run.delta" }>): Step {
   if (frame.epoch < transcript.epoch) return unchanged(transcript);
-  let next = inEpoch(transcript, frame.epoch);
-  if (next.status !== "running") next = { ...next, status: "running" };
+  const next = running(inEpoch(transcript, frame.epoch), frame.epoch);
   if (frame.offset > next.length) return { transcript: next, attachFrom: next.length };
   const added = afterCodePoints(frame.text, next.length - frame.offset);
   if (added === "") return unchanged(next);
@@ -174,6 +212,10 @@ function textCame(transcript: Transcript, frame: Extract<RunFrame, { type: "run.
   };
 }
 
+function withoutWait(transcript: Transcript): Transcript {
+  return transcript.wait === null ? transcript : { ...transcript, wait: null };
+}
+
 /** The end is believed only once all text before it is here; the replay repeats it. */
 function ended(
   transcript: Transcript,
@@ -181,7 +223,7 @@ function ended(
   outcome: Partial<Transcript> & { status: RunStatus },
 ): Step {
   if (frame.epoch < transcript.epoch) return unchanged(transcript);
-  const known = inEpoch(transcript, frame.epoch);
+  const known = withoutWait(inEpoch(transcript, frame.epoch));
   if (frame.length > known.length) return { transcript: known, attachFrom: known.length };
   return {
     transcript: {

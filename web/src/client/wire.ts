@@ -20,11 +20,24 @@ interface FieldKinds {
   optionalText: string | null;
   /** A whole number, not negative. */
   count: number;
+  optionalCount: number | null;
+  /** A time, not negative. */
+  seconds: number;
+  optionalSeconds: number | null;
   optionalUsage: Usage | null;
 }
 
 const SHAPES = {
-  "run.queued": { run_id: "text", chat_id: "text", message_id: "text" },
+  "run.queued": {
+    run_id: "text",
+    chat_id: "text",
+    message_id: "text",
+    epoch: "count",
+    reason: "text",
+    position: "optionalCount",
+    estimate_s: "optionalSeconds",
+    look_again_s: "seconds",
+  },
   "run.started": {
     run_id: "text",
     chat_id: "text",
@@ -100,6 +113,10 @@ function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
+function isSeconds(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0;
+}
+
 function isUsage(value: unknown): value is Usage {
   return (
     isRecord(value) &&
@@ -122,6 +139,9 @@ const READERS: { [Kind in keyof FieldKinds]: (value: unknown) => FieldKinds[Kind
   text: (value) => (typeof value === "string" ? value : undefined),
   optionalText: (value) => orNull(value, (given) => typeof given === "string"),
   count: (value) => (isCount(value) ? value : undefined),
+  optionalCount: (value) => orNull(value, isCount),
+  seconds: (value) => (isSeconds(value) ? value : undefined),
+  optionalSeconds: (value) => orNull(value, isSeconds),
   optionalUsage: (value) => orNull(value, isUsage),
 };
 

@@ -14,6 +14,8 @@ export function statusInWords(
   if (thread.isSending) return "Sending…";
   const { active } = thread;
   if (active?.stopping) return "Stopping…";
+  const wait = active?.transcript.wait ?? null;
+  if (wait !== null) return wait.reason === "resuming" ? "Paused…" : "Waiting for a free GPU…";
   switch (active?.transcript.status ?? thread.lastAnswer?.status) {
     case "queued":
       return "Waiting for a free GPU…";

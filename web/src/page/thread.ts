@@ -7,7 +7,7 @@
 
 import type { Message } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
-import { sentenceFor } from "./words";
+import { sentenceFor, waitInWords } from "./words";
 
 export interface Entry {
   readonly key: string;
@@ -16,6 +16,8 @@ export interface Entry {
   readonly status: "sending" | "sent" | "queued" | "running" | "completed" | "failed" | "cancelled";
   /** How it ended, if that is worth a word. */
   readonly note: string | null;
+  /** While it waits: why, and for how long. */
+  readonly wait: string | null;
 }
 
 interface OwnMessage {
@@ -121,6 +123,7 @@ export class Thread {
         text: message.text,
         status: message.isAccepted ? "sent" : "sending",
         note: null,
+        wait: null,
       });
       place(message.messageId);
     }
@@ -139,20 +142,23 @@ function entryOf(message: Message): Entry {
     text: message.text,
     status,
     note: message.role === "assistant" ? noteFor(status, reason, null) : null,
+    wait: null,
   };
 }
 
 function answerEntry({ transcript, stopping }: FollowedAnswer): Entry {
-  const { runId, status, text, finishReason, failure } = transcript;
+  const { runId, status, text, finishReason, failure, wait } = transcript;
   const finishedAnyway = stopping && status === "completed";
   return {
     key: runId,
     role: "assistant",
     text,
-    status,
+    // What pauses looks like what has not begun, with its text.
+    status: wait === null ? status : "queued",
     note: finishedAnyway
       ? "The answer was finished before it could be stopped."
       : noteFor(status, finishReason, failure?.code ?? null),
+    wait: wait === null ? null : waitInWords(wait),
   };
 }
 

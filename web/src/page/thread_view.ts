@@ -164,17 +164,24 @@ class MessageItem {
   readonly root: HTMLLIElement;
   private readonly text: HTMLElement;
   private readonly note: HTMLElement;
+  private readonly wait: HTMLElement;
   private entry: Entry | null = null;
   private pacer: Pacer | null = null;
 
   constructor(role: Entry["role"]) {
     this.text = element("div", { class: "text", "data-testid": "message", "data-role": role });
     this.note = element("p", { class: "small note", "data-testid": "message-note" });
+    this.wait = element("p", {
+      class: "small note",
+      "aria-live": "polite",
+      "data-testid": "message-wait",
+    });
     this.root = element(
       "li",
       { class: `message ${role}` },
       element("span", { class: "unseen" }, role === "user" ? "You:" : "Answer:"),
       this.text,
+      this.wait,
       this.note,
     );
   }
@@ -200,6 +207,7 @@ class MessageItem {
       this.text.dataset["status"] = entry.status;
       setText(this.note, entry.note ?? "");
       this.note.hidden = entry.note === null;
+      setText(this.wait, entry.wait ?? "");
     }
     return isBehind;
   }

@@ -1,5 +1,7 @@
 /** What the page says: stable codes and numbers in words. The codes' meaning is the server's. */
 
+import type { Wait } from "../client/transcript";
+
 const SENTENCES: Readonly<Record<string, string>> = {
   attempts_exhausted: "The answer broke off several times. Please try again.",
   body_too_large: "The message is too long.",
@@ -14,12 +16,14 @@ const SENTENCES: Readonly<Record<string, string>> = {
   message_conflict: "This message was already sent with another text. Please send it again.",
   network: "The service cannot be reached. Please check your connection.",
   new_password_required: "This account needs a new password first, which this page cannot set.",
+  queue_too_old: "Too many people are waiting on your plan just now.",
   run_active: "This chat is still being answered. Please wait, or stop the answer.",
   run_not_found: "This answer is no longer known.",
   sign_in_failed: "Signing in did not work. Please try again.",
   text_empty: "Please write something first.",
   text_invalid: "The message holds characters that cannot be sent.",
   text_too_long: "The message is too long.",
+  tier_paused: "No new messages are taken on your plan for now.",
   too_many_active_runs: "Too many of your chats are being answered. Please wait for one to end.",
   too_many_attempts: "Too many attempts. Please wait a little.",
   unexpected_reply: "The service gave an answer that this page cannot read. Please try again.",
@@ -27,9 +31,15 @@ const SENTENCES: Readonly<Record<string, string>> = {
   wrong_credentials: "The email address or the password is not right.",
 };
 
+/** They pass by themselves: the sentence goes on with when to try again. */
+const PASSING: ReadonlySet<string> = new Set(["queue_too_old", "tier_paused"]);
+
 export function sentenceFor(code: string, retryAt: string | null = null): string {
   const sentence =
     SENTENCES[code] ?? `Something went wrong (${code.replaceAll("_", " ")}). Please try again.`;
+  if (PASSING.has(code)) {
+    return `${sentence} Please try again ${retryAt === null ? "later" : momentInWords(retryAt)}.`;
+  }
   return retryAt === null ? sentence : `${sentence} It frees up ${momentInWords(retryAt)}.`;
 }
 
@@ -40,6 +50,29 @@ export function momentInWords(rfc3339: string): string {
   return isToday
     ? `at ${moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`
     : `on ${moment.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`;
+}
+
+export function waitInWords({ reason, position, estimate_s }: Wait): string {
+  switch (reason) {
+    case "starting":
+      return "Starting";
+    case "own_runs":
+      return "Waiting for your other answer";
+    case "resuming":
+      return "Paused: a moment, it goes on";
+    default: {
+      if (position === null || position === 0) return "Waiting for a free GPU";
+      const before = `${position} before you`;
+      return estimate_s === null ? before : `${before}, about ${timeInWords(estimate_s)}`;
+    }
+  }
+}
+
+/** As coarse as an estimate is, so that the words do not change with each look. */
+function timeInWords(time_s: number): string {
+  if (time_s <= 10) return `${Math.max(1, Math.round(time_s))} s`;
+  if (time_s < 57.5) return `${Math.round(time_s / 5) * 5} s`;
+  return `${Math.round(time_s / 60)} min`;
 }
 
 export function codeOf(problem: unknown): string {

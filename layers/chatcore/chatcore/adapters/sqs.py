@@ -42,23 +42,33 @@ def sqs_client(max_connections: int = 10) -> "SQSClient":
 
 @dataclass(frozen=True, slots=True)
 class SqsLanes:
-    """base_url: what all lanes' URLs begin with; `-{tier}-{index}` follows. dead_letter_url: where
+    """base_url: what all lanes' URLs begin with; `-{lane}` follows. dead_letter_url: where
     `bury` puts jobs; only workers have it."""
 
     client: "SQSClient"
     base_url: str
     dead_letter_url: str = ""
 
-    def send(self, lane: Lane, job: Job) -> None:
+    def send(self, lane: Lane, job: Job, delay_s: int = 0) -> None:
         try:
             self.client.send_message(
                 QueueUrl=self._url(lane),
                 MessageBody=encode(job),
+                DelaySeconds=delay_s,
                 # SQS fair queues: one user's flood does not delay the others in his lane.
                 MessageGroupId=job.user_id,
             )
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(error) from error
+
+    def waiting(self, lane: Lane) -> int:
+        try:
+            answer = self.client.get_queue_attributes(
+                QueueUrl=self._url(lane), AttributeNames=["ApproximateNumberOfMessages"]
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable(error) from error
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
         try:

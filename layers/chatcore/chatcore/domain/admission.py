@@ -6,12 +6,15 @@ Pure: it sees what was read, and returns what is to be written in one transactio
 from dataclasses import dataclass, replace
 
 from chatcore.domain import ledger as accounts
+from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Chat, Message, Role, check_text, next_seq
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User, chat_id_for, digest_of, run_id_for
+from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import Run
 from chatcore.domain.tiers import TierLimits
+from chatcore.domain.waiting import lane_for, too_old, wait_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,14 @@ class View:
     chat: Chat | None
     run: Run | None
     ledger: Ledger
+    calendar: Calendar
     run_is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What one transaction writes. former_*: the state that it must still find."""
+    """What one transaction writes. former_*: the state that it must still find. lane: where the run's job
+    is to be put then; None where another run of the user waits before it (see `ledger`)."""
 
     run: Run
     message: Message
@@ -55,6 +60,7 @@ class Admission:
     former_chat: Chat | None
     ledger: Ledger
     former_ledger_version: int
+    lane: Lane | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +109,19 @@ def decide(send: Send, view: View, limits: TierLimits, now_ms: int) -> Admission
             "An answer is still being written in this chat. Wait for it, or stop it.",
             send.message_id,
         )
-    return _admit(send, chat, view.ledger, limits, now_ms)
+    if limits.paused:
+        return Refusal(
+            Code.TIER_PAUSED,
+            "No new messages are taken on your plan for now. Please try again later.",
+            send.message_id,
+        )
+    return _admit(send, chat, view, limits, now_ms)
 
 
 def _admit(
-    send: Send, former_chat: Chat | None, ledger: Ledger, limits: TierLimits, now_ms: int
+    send: Send, former_chat: Chat | None, view: View, limits: TierLimits, now_ms: int
 ) -> Admission | Refusal:
+    ledger, tier = view.ledger, send.user.tier
     chat = former_chat or Chat(
         user_id=send.user.user_id,
         chat_id=send.target_chat_id,
@@ -125,15 +138,23 @@ def _admit(
         run_id=send.run_id,
         user_id=send.user.user_id,
         chat_id=chat.chat_id,
-        tier=send.user.tier,
+        tier=tier,
         message_id=send.message_id,
         message_seq=seq,
         digest=digest_of(send.text),
         created_ms=now_ms,
         reserved_tokens=tokens,
+        weight=limits.weight,
+        favourite=chat.worker_id or "",
+        prefix_tokens=chat.context_tokens if chat.worker_id else 0,
+        prior_seq=chat.last_seq,
         viewers=frozenset({send.viewer} if send.viewer else ()),
         trace_id=send.trace_id,
     )
+    wait = wait_of(run, reserved, view.calendar, now_ms)
+    refusal = too_old(wait, limits.max_wait_s, now_ms, send.message_id)
+    if refusal is not None:
+        return refusal
     message = Message(
         chat_id=chat.chat_id,
         seq=seq,
@@ -150,4 +171,5 @@ def _admit(
         former_chat=former_chat,
         ledger=reserved,
         former_ledger_version=ledger.version,
+        lane=None if ledger.waiting else lane_for(ledger, view.calendar),
     )

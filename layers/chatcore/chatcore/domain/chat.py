@@ -19,7 +19,8 @@ class Role(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Chat:
     """last_seq: the greatest place given to a message; context_tokens: prompt and answer of the
-    last run as the engine counted them; deleted_ms: hidden since then, being purged."""
+    last run as the engine counted them; worker_id: who made the last answer, and may have its prefix
+    cached; deleted_ms: hidden since then, being purged."""
 
     user_id: str
     chat_id: str
@@ -28,6 +29,7 @@ class Chat:
     last_active_ms: int
     last_seq: int = 0
     context_tokens: int = 0
+    worker_id: str | None = None
     active_run_id: str | None = None
     deleted_ms: int | None = None
 

@@ -31,6 +31,8 @@ class Code(StrEnum):
     RUN_ACTIVE = "run_active"
     TOO_MANY_ACTIVE_RUNS = "too_many_active_runs"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    TIER_PAUSED = "tier_paused"
+    QUEUE_TOO_OLD = "queue_too_old"
     BUSY = "busy"
     INTERNAL_ERROR = "internal_error"
     # Why a run failed.
@@ -92,3 +94,7 @@ class PromptTooLong(Terminal):
 
 class Misconfigured(Terminal):
     """A setting or a packaged file is missing or wrong: do not start."""
+
+
+class InvalidTiers(Terminal):
+    """A document of tier settings that cannot be used; the message names the place and what is wrong."""

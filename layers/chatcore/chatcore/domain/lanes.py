@@ -1,15 +1,17 @@
 """Owns the choice between tiers: whose turn is it when a slot is free and several have work.
 
 Each tier is served tokens in proportion to its weight while it has work: the tier goes next that has
-been served least for its weight. A tier without work hands its turn on (work-conserving) and saves
-nothing up. Whose run has waited for long is moved forward (aging), so that a low weight bounds a
-share and not a patience.
+been served least for its weight; of those that have not been served more than a little ahead, the highest.
+So as long as the higher tiers ask for less than their share, they never wait for the lower ones, and
+when they ask for more, the lower ones get theirs. A tier without work hands its turn on
+(work-conserving) and saves nothing up. Whose run has waited for long is moved forward (aging), so that a
+low weight bounds a share and not a patience.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from chatcore.domain.tiers import LIMITS, Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 
 BY_PRIORITY = (Tier.PRO, Tier.PLUS, Tier.FREE)
 
@@ -17,19 +19,24 @@ AGING_TOKENS_PER_S = 5.0
 """How much of service a tier is credited with for each second that its next run has waited: a fraction of
 what a worker does meanwhile, so that the weights stay what decides."""
 
+JUMP_TOKENS = 2_000.0
+"""How much of service for a weight of one a higher tier may be ahead of the lower ones and still go
+first."""
+
+
+RETURNS = -1
+"""The index of a tier's lane of runs that have begun already."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One queue: a tier's runs of one quantum of virtual time."""
+    """One queue: a tier's runs of one quantum of virtual time (see `calendar`), or its returns."""
 
     tier: Tier
     index: int = 0
 
     def __str__(self) -> str:
-        return f"{self.tier}-{self.index}"
-
-
-LANES = tuple(Lane(tier) for tier in BY_PRIORITY)
+        return f"{self.tier}-{'returns' if self.index == RETURNS else self.index}"
 
 
 FIRST_GUESS_TOKENS = 1_000.0
@@ -48,7 +55,7 @@ class Turns:
     """
 
     weights: Mapping[Tier, float] = field(
-        default_factory=lambda: {tier: limits.weight for tier, limits in LIMITS.items()}
+        default_factory=lambda: {tier: limits.weight for tier, limits in DEFAULTS.items()}
     )
     _served: dict[Tier, float] = field(default_factory=dict)
     _guess: dict[Tier, float] = field(default_factory=dict)
@@ -61,13 +68,24 @@ class Turns:
 
         Pure: taking a turn is a call of its own, made when a run really was taken.
         """
+        standings = {
+            tier: self._standing(tier) - AGING_TOKENS_PER_S * waited_s[tier] for tier in waited_s
+        }
+        least = min(standings.values(), default=0.0)
         return sorted(
             waited_s,
+            # Whoever is not far ahead, by rank; behind them the others, by how far they are.
             key=lambda tier: (
-                self._standing(tier) - AGING_TOKENS_PER_S * waited_s[tier],
+                max(standings[tier], least + JUMP_TOKENS),
                 BY_PRIORITY.index(tier),
             ),
         )
+
+    def may_jump(self, tier: Tier, others: Collection[Tier]) -> bool:
+        """Whether the tier may take more than there is for all, beside what those are being served."""
+        rank = BY_PRIORITY.index(tier)
+        lower = [self._standing(each) for each in others if BY_PRIORITY.index(each) > rank]
+        return not lower or self._standing(tier) <= min(lower) + JUMP_TOKENS
 
     def take(self, tier: Tier, with_work: Collection[Tier]) -> float:
         """A run of this tier got a slot while those tiers (this one among them) had work. Returns what

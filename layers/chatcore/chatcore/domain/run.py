@@ -98,10 +98,15 @@ class Usage:
 class Run:
     """One answer in the making, or made.
 
-    message_id, message_seq: the user's message that it answers; attempts: how many of its epochs
-    ended in a fault; spent: what former epochs used; inbox: address of the holder's inbox;
-    viewers: connections that want its frames; requeued_ms: when its job was last put into the lane
-    anew, 0 where it never was; length: code points of the stored answer.
+    message_id, message_seq: the user's message that it answers; weight: its tier's, when it was
+    admitted; attempts: how many of its epochs ended in a fault; preemptions: how often it had to leave
+    its slot to a higher tier; spent: what former epochs used; charged: what the run has cost so far in
+    virtual time, as its holder told last; lost: of that, what holders did that died, which nobody is
+    billed for; inbox: address of the holder's inbox;
+    favourite: the worker that may have the chat's prefix cached, prefix_tokens: how long that is,
+    prior_seq: the last place of the chat before this message; viewers: connections that want its
+    frames; requeued_ms: when its job was last put into the lane anew, 0 where it never was; length: code
+    points of the stored answer.
     """
 
     run_id: str
@@ -117,9 +122,16 @@ class Run:
     attempts: int = 0
     spent: Usage = Usage()
     reserved_tokens: int = 0
+    weight: int = 1
+    preemptions: int = 0
+    charged: int = 0
+    lost: int = 0
     worker_id: str | None = None
     inbox: str | None = None
     lease_until_ms: int = 0
+    favourite: str = ""
+    prefix_tokens: int = 0
+    prior_seq: int = 0
     viewers: frozenset[str] = frozenset()
     cancel_requested: bool = False
     requeued_ms: int = 0

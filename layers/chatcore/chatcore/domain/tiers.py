@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 
 class Tier(StrEnum):
@@ -18,35 +19,72 @@ class Budget:
     tokens: int
     window_ms: int
 
+    def __post_init__(self) -> None:
+        _positive(tokens=self.tokens, window_ms=self.window_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class TierLimits:
-    """What one user of a tier may have.
+    """What one user of a tier may have, and what the tier may have of a worker.
 
-    weight: share of the slots between tiers under load; max_active_runs: runs queued or running at
-    once; budgets: all of which have to hold, the one of the shortest window first; max_text_chars: code
-    points of one message; context_tokens: prompt and answer together; max_output_tokens: of one answer.
+    weight: share of the service between tiers under load; overcommit_slots: beyond those it has for all
+    that a worker may give to this tier; max_active_runs: runs queued or running at once; max_wait_s: a
+    send whose estimated wait is longer is refused; budgets: all of which have to hold, the one of the
+    shortest window first; max_text_chars: code points of one message; context_tokens: prompt and answer
+    together; max_output_tokens: of one answer; abandon_grace_s: how long an answer goes on when its last
+    viewer has left, None for to its end; paused: nothing new is taken, and what waits goes on waiting.
     """
 
     weight: int
+    overcommit_slots: int
     max_active_runs: int
+    max_wait_s: float
     budgets: tuple[Budget, ...]
     max_text_chars: int
     context_tokens: int
     max_output_tokens: int
+    abandon_grace_s: float | None = None
+    paused: bool = False
 
     def __post_init__(self) -> None:
+        _positive(
+            weight=self.weight,
+            max_active_runs=self.max_active_runs,
+            max_wait_s=self.max_wait_s,
+            max_text_chars=self.max_text_chars,
+            context_tokens=self.context_tokens,
+            max_output_tokens=self.max_output_tokens,
+        )
+        if self.overcommit_slots < 0:
+            raise ValueError("overcommit_slots must be 0 or more")
+        if self.abandon_grace_s is not None and not 0 <= self.abandon_grace_s < float("inf"):
+            raise ValueError("abandon_grace_s must be 0 or more, or null for never")
+        if not self.budgets:
+            raise ValueError("budgets must hold at least one")
+        if any(one.window_ms >= next_.window_ms for one, next_ in pairwise(self.budgets)):
+            raise ValueError("budgets must be in the order of their windows, the shortest first")
         if self.max_output_tokens >= self.context_tokens:
             raise ValueError("max_output_tokens must leave room for a prompt in context_tokens")
 
 
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be greater than 0")
+
+
+Tiers = Mapping[Tier, TierLimits]
+"""The settings of every tier."""
+
 _FIVE_HOURS_MS = 5 * 3600 * 1000
 _WEEK_MS = 7 * 24 * 3600 * 1000
 
-LIMITS: Mapping[Tier, TierLimits] = {
+DEFAULTS: Tiers = {
     Tier.FREE: TierLimits(
         weight=1,
+        overcommit_slots=0,
         max_active_runs=2,
+        max_wait_s=120,
         budgets=(Budget(120_000, _FIVE_HOURS_MS), Budget(720_000, _WEEK_MS)),
         max_text_chars=4_000,
         context_tokens=4_096,
@@ -54,7 +92,9 @@ LIMITS: Mapping[Tier, TierLimits] = {
     ),
     Tier.PLUS: TierLimits(
         weight=4,
+        overcommit_slots=1,
         max_active_runs=4,
+        max_wait_s=120,
         budgets=(Budget(1_000_000, _FIVE_HOURS_MS), Budget(8_000_000, _WEEK_MS)),
         max_text_chars=12_000,
         context_tokens=8_192,
@@ -62,13 +102,16 @@ LIMITS: Mapping[Tier, TierLimits] = {
     ),
     Tier.PRO: TierLimits(
         weight=8,
+        overcommit_slots=2,
         max_active_runs=8,
+        max_wait_s=120,
         budgets=(Budget(5_000_000, _FIVE_HOURS_MS), Budget(50_000_000, _WEEK_MS)),
         max_text_chars=24_000,
         context_tokens=16_384,
         max_output_tokens=4_096,
     ),
 }
+"""What holds where no document says otherwise, and what the template's parameter begins with."""
 
 
 def tier_of(claim: str | None) -> Tier:

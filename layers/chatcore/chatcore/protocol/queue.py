@@ -1,6 +1,7 @@
 """Owns what travels on SQS: jobs on lanes, controls on inboxes.
 
-Bodies are ASCII-escaped JSON, since SQS refuses some control characters. They hold ids, never text.
+Bodies are ASCII-escaped JSON, since SQS refuses some control characters. On lanes they hold ids, never
+text; an offer to a worker's inbox, which is kept for minutes, holds the message that it is about.
 """
 
 import json
@@ -18,13 +19,22 @@ class BadBody(Terminal):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """A run that waits for a slot. SQS delivers it; the run's lease decides who works on it."""
+    """A run that waits for a slot. SQS delivers it; the run's lease decides who works on it.
+
+    created_ms, favourite, prefix_tokens, prior_seq: as the run has them; offered_ms: when its favourite
+    was told of it, 0 where it was not.
+    """
 
     run_id: str
     chat_id: str
     user_id: str
     tier: Tier
     message_seq: int
+    created_ms: int = 0
+    favourite: str = ""
+    prefix_tokens: int = 0
+    prior_seq: int = 0
+    offered_ms: int = 0
     trace_id: str = ""
     v: Literal[1] = 1
 
@@ -45,7 +55,20 @@ class Attach(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="a
     v: Literal[1] = 1
 
 
-Control = Cancel | Attach
+class Offer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="offer"):
+    """A run for the worker that has its chat's prefix. text: of its message, empty where that is to be
+    read. Its twin in the lane is what counts: an offer may be lost or dropped."""
+
+    job: Job
+    text: str
+    v: Literal[1] = 1
+
+    @property
+    def run_id(self) -> str:
+        return self.job.run_id
+
+
+Control = Cancel | Attach | Offer
 
 
 def job_for(run: Run) -> Job:
@@ -55,6 +78,10 @@ def job_for(run: Run) -> Job:
         user_id=run.user_id,
         tier=run.tier,
         message_seq=run.message_seq,
+        created_ms=run.created_ms,
+        favourite=run.favourite,
+        prefix_tokens=run.prefix_tokens,
+        prior_seq=run.prior_seq,
         trace_id=run.trace_id,
     )
 

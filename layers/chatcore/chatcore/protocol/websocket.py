@@ -13,6 +13,7 @@ from chatcore.domain.identity import MESSAGE_ID_PATTERN, is_message_id, may_be_i
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.stream import MAX_FRAME_BYTES, Delta
+from chatcore.domain.waiting import Wait
 
 MAX_OFFSET = 10_000_000
 MAX_EPOCH = 1_000_000
@@ -56,9 +57,18 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class RunQueued(_Event, frozen=True, kw_only=True, tag="run.queued"):
+    """epoch: what is told of a later one counts, whichever comes first; position: how many runs are
+    before it; estimate_s: until it starts; both None where that is not known; look_again_s: an attach
+    after so long is told anew."""
+
     run_id: str
     chat_id: str
     message_id: str
+    epoch: int
+    reason: str
+    position: int | None
+    estimate_s: float | None
+    look_again_s: float
 
 
 class RunStarted(_Event, frozen=True, kw_only=True, tag="run.started"):
@@ -205,8 +215,17 @@ def error_for(refusal: Refusal) -> Error:
     )
 
 
-def queued_for(run: Run) -> RunQueued:
-    return RunQueued(run_id=run.run_id, chat_id=run.chat_id, message_id=run.message_id)
+def queued_for(run: Run, wait: Wait) -> RunQueued:
+    return RunQueued(
+        run_id=run.run_id,
+        chat_id=run.chat_id,
+        message_id=run.message_id,
+        epoch=run.epoch,
+        reason=wait.reason,
+        position=wait.position,
+        estimate_s=None if wait.estimate_s is None else round(wait.estimate_s, 1),
+        look_again_s=round(wait.look_again_s, 1),
+    )
 
 
 def started_for(run: Run, offset: int) -> RunStarted:

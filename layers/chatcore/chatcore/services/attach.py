@@ -7,6 +7,7 @@ from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User
 from chatcore.domain.run import ACTIVE, Run, Status
 from chatcore.domain.stream import Place, all_deltas, durable_text, resume_at
+from chatcore.domain.waiting import wait_of
 from chatcore.ports import Inboxes, Lanes, Stores
 from chatcore.protocol.queue import Attach
 from chatcore.protocol.websocket import (
@@ -17,11 +18,7 @@ from chatcore.protocol.websocket import (
     queued_for,
     started_for,
 )
-from chatcore.services.submit import requeued
-
-PATIENCE_MS = 30_000
-"""A run queued for longer may have lost its job (see `submit`): looking at it puts it in again, but no
-more often than this, or a long line would grow with each look of those who wait in it."""
+from chatcore.services.enqueue import enqueue_again
 
 
 def attach(
@@ -59,10 +56,14 @@ def frames_for(
         noted = stores.runs.add_viewer(run.run_id, connection_id)
         run = noted or stores.runs.get(run.run_id) or run
     if run.status is Status.QUEUED:
-        waits_since_ms = max(run.created_ms, run.requeued_ms)
-        if now_ms - waits_since_ms > PATIENCE_MS and stores.runs.note_requeued(run, now_ms):
-            requeued(lanes, run)
-        return [queued_for(run)]
+        ledger, calendar = stores.ledgers.get(run.user_id), stores.calendars.get(run.tier)
+        enqueue_again(stores, lanes, run, ledger, calendar, now_ms)
+        queued = queued_for(run, wait_of(run, ledger, calendar, now_ms))
+        if run.epoch == 0:
+            return [queued]
+        # It had a slot before: what it has said is there, and waits to go on.
+        text = durable_text(stores.runs.checkpoints(run.run_id))
+        return [*replay(run, text, base=0, place=place), queued]
     if run.status is Status.RUNNING:
         control = Attach(
             run_id=run.run_id,

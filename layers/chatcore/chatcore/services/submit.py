@@ -5,17 +5,23 @@ read ──▶ decide ──▶ one transaction ──▶ lane
   died here: nothing happened        died here: the run is durable but in no lane; the client,
                                      which has heard nothing, sends again, and the repeat
                                      puts it there.
+
+A run behind another of its user is put into the lanes when that one has got its slot (see `dispatch`).
 """
 
 from dataclasses import dataclass
 
 from chatcore.domain.admission import Admission, Repeat, Send, check_send, decide
+from chatcore.domain.affinity import TWIN_DELAY_S
+from chatcore.domain.calendar import returns_of
 from chatcore.domain.errors import Code, Conflict, Refusal, StoreUnavailable
-from chatcore.domain.lanes import Lane
 from chatcore.domain.run import Run, Status
-from chatcore.domain.tiers import LIMITS
-from chatcore.ports import Lanes, Stores
+from chatcore.domain.tiers import Tiers
+from chatcore.domain.waiting import Reason, Wait, wait_of
+from chatcore.ports import Inboxes, Lanes, Stores
 from chatcore.protocol.queue import job_for
+from chatcore.services.enqueue import enqueue
+from chatcore.services.offer import offer
 
 TRIES = 4
 """A user with many tabs races against himself, and against his own runs' settlements."""
@@ -23,22 +29,26 @@ TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """repeat: the send was known already; the run is shown as it stands."""
+    """repeat: the send was known already; the run is shown as it stands. wait: while it is queued."""
 
     run: Run
     repeat: bool
+    wait: Wait | None
 
 
-def submit(stores: Stores, lanes: Lanes, send: Send, now_ms: int) -> Submitted | Refusal:
+def submit(
+    stores: Stores, lanes: Lanes, inboxes: Inboxes, tiers: Tiers, send: Send, now_ms: int
+) -> Submitted | Refusal:
     """Raises StoreUnavailable when database or lane cannot be reached: sending again is safe."""
-    limits = LIMITS[send.user.tier]
+    limits = tiers[send.user.tier]
     refusal = check_send(send, limits)
     if refusal is not None:
         return refusal
     unavailable: StoreUnavailable | None = None
     for _ in range(TRIES):
         try:
-            decision = decide(send, stores.runs.view(send), limits, now_ms)
+            view = stores.runs.view(send)
+            decision = decide(send, view, limits, now_ms)
             if isinstance(decision, Admission):
                 stores.runs.admit(decision)
         except Conflict:
@@ -50,8 +60,16 @@ def submit(stores: Stores, lanes: Lanes, send: Send, now_ms: int) -> Submitted |
         if isinstance(decision, Refusal):
             return decision
         if isinstance(decision, Repeat):
-            return Submitted(requeued(lanes, decision.run), repeat=True)
-        return Submitted(requeued(lanes, decision.run), repeat=False)
+            run, wait = decision.run, None
+            if run.status is Status.QUEUED:
+                enqueue(lanes, run, view.ledger, view.calendar, now_ms)
+                wait = wait_of(run, view.ledger, view.calendar, now_ms)
+            return Submitted(run, repeat=True, wait=wait)
+        run = decision.run
+        wait = wait_of(run, decision.ledger, view.calendar, now_ms)
+        if decision.lane is not None:
+            _put(stores, lanes, inboxes, decision, wait, now_ms)
+        return Submitted(run, repeat=False, wait=wait)
     if unavailable is not None:
         raise unavailable
     return Refusal(
@@ -59,9 +77,21 @@ def submit(stores: Stores, lanes: Lanes, send: Send, now_ms: int) -> Submitted |
     )
 
 
-def requeued(lanes: Lanes, run: Run) -> Run:
-    """The run, put into its lane if nobody has claimed it. Twice there is harmless: one is claimed,
-    the other acknowledged."""
-    if run.status is Status.QUEUED:
-        lanes.send(Lane(run.tier), job_for(run))
-    return run
+def _put(
+    stores: Stores,
+    lanes: Lanes,
+    inboxes: Inboxes,
+    admission: Admission,
+    wait: Wait,
+    now_ms: int,
+) -> None:
+    """Where nobody waits, the worker that knows the chat is told first: that takes nobody's turn. Where
+    somebody does, the run goes to the end of its lane, and is offered when its turn comes."""
+    assert admission.lane is not None
+    run, job = admission.run, job_for(admission.run)
+    if wait.reason is Reason.STARTING:
+        offered = offer(stores, inboxes, job, admission.message.text, now_ms)
+        if offered is not None:
+            lanes.send(returns_of(run.tier), offered, TWIN_DELAY_S)
+            return
+    lanes.send(admission.lane, job)

@@ -14,6 +14,8 @@ from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
+from chatcore.domain.beat import BEAT_RETENTION_S, Beat
+from chatcore.domain.calendar import Backlog, Calendar
 from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.errors import Code
 from chatcore.domain.ledger import Ledger, Window
@@ -65,6 +67,7 @@ class ChatItem(Model):
     last_active_ms = NumberAttribute()
     last_seq = NumberAttribute()
     context_tokens = NumberAttribute()
+    worker_id = UnicodeAttribute(null=True)
     active_run_id = UnicodeAttribute(null=True)
     deleted_ms = NumberAttribute(null=True)
 
@@ -78,6 +81,7 @@ class ChatItem(Model):
             last_active_ms=chat.last_active_ms,
             last_seq=chat.last_seq,
             context_tokens=chat.context_tokens,
+            worker_id=chat.worker_id,
             active_run_id=chat.active_run_id,
             deleted_ms=chat.deleted_ms,
         )
@@ -91,6 +95,7 @@ class ChatItem(Model):
             last_active_ms=int(self.last_active_ms),
             last_seq=int(self.last_seq),
             context_tokens=int(self.context_tokens),
+            worker_id=self.worker_id,
             active_run_id=self.active_run_id,
             deleted_ms=None if self.deleted_ms is None else int(self.deleted_ms),
         )
@@ -155,9 +160,16 @@ class RunItem(Model):
     attempts = NumberAttribute()
     spent = UsageMap()
     reserved_tokens = NumberAttribute()
+    weight = NumberAttribute()
+    preemptions = NumberAttribute()
+    charged = NumberAttribute()
+    lost = NumberAttribute()
     worker_id = UnicodeAttribute(null=True)
     inbox = UnicodeAttribute(null=True)
     lease_until_ms = NumberAttribute()
+    favourite = UnicodeAttribute(null=True)
+    prefix_tokens = NumberAttribute(null=True)
+    prior_seq = NumberAttribute(null=True)
     viewers = UnicodeSetAttribute(null=True)
     cancel_requested = BooleanAttribute()
     requeued_ms = NumberAttribute(null=True)
@@ -198,9 +210,16 @@ class RunItem(Model):
             attempts=run.attempts,
             spent=UsageMap.of(run.spent),
             reserved_tokens=run.reserved_tokens,
+            weight=run.weight,
+            preemptions=run.preemptions,
+            charged=run.charged,
+            lost=run.lost,
             worker_id=run.worker_id,
             inbox=run.inbox,
             lease_until_ms=run.lease_until_ms,
+            favourite=run.favourite or None,
+            prefix_tokens=run.prefix_tokens,
+            prior_seq=run.prior_seq,
             viewers=set(run.viewers) or None,
             cancel_requested=run.cancel_requested,
             requeued_ms=run.requeued_ms,
@@ -230,9 +249,16 @@ class RunItem(Model):
             attempts=int(self.attempts),
             spent=self.spent.usage(),
             reserved_tokens=int(self.reserved_tokens),
+            weight=int(self.weight),
+            preemptions=int(self.preemptions),
+            charged=int(self.charged),
+            lost=int(self.lost),
             worker_id=self.worker_id,
             inbox=self.inbox,
             lease_until_ms=int(self.lease_until_ms),
+            favourite=self.favourite or "",
+            prefix_tokens=int(self.prefix_tokens or 0),
+            prior_seq=int(self.prior_seq or 0),
             viewers=frozenset(self.viewers or ()),
             cancel_requested=bool(self.cancel_requested),
             requeued_ms=int(self.requeued_ms or 0),
@@ -293,6 +319,12 @@ class LedgerItem(Model):
     active: MapAttribute[str, Any] = MapAttribute()
     windows: ListAttribute[WindowMap] = ListAttribute(of=WindowMap, null=True)
     settled_tokens = NumberAttribute()
+    settled_runs = NumberAttribute()
+    served = NumberAttribute()
+    charged: MapAttribute[str, Any] = MapAttribute()
+    lift = NumberAttribute()
+    tagged_tier = UnicodeAttribute(null=True)
+    waiting: ListAttribute[Any] = ListAttribute(null=True)
 
     @classmethod
     def of(cls, ledger: Ledger) -> "LedgerItem":
@@ -302,6 +334,12 @@ class LedgerItem(Model):
             active=dict(ledger.active),
             windows=[WindowMap.of(window) for window in ledger.windows],
             settled_tokens=ledger.settled_tokens,
+            settled_runs=ledger.settled_runs,
+            served=ledger.served,
+            charged=dict(ledger.charged),
+            lift=ledger.lift,
+            tagged_tier=ledger.tagged_tier and str(ledger.tagged_tier),
+            waiting=list(ledger.waiting),
         )
 
     def ledger(self) -> Ledger:
@@ -311,7 +349,96 @@ class LedgerItem(Model):
             active={run_id: int(tokens) for run_id, tokens in self.active.as_dict().items()},
             windows=tuple(window.window() for window in self.windows or ()),
             settled_tokens=int(self.settled_tokens),
+            settled_runs=int(self.settled_runs),
+            served=int(self.served),
+            charged={run_id: int(tokens) for run_id, tokens in self.charged.as_dict().items()},
+            lift=int(self.lift),
+            tagged_tier=Tier(self.tagged_tier) if self.tagged_tier else None,
+            waiting=tuple(self.waiting or ()),
         )
+
+
+class BacklogMap(MapAttribute[str, Any]):
+    at_ms = NumberAttribute()
+    waiting: MapAttribute[str, Any] = MapAttribute()
+    starts_per_s = NumberAttribute()
+
+    @classmethod
+    def of(cls, backlog: Backlog) -> "BacklogMap":
+        return cls(
+            at_ms=backlog.at_ms,
+            waiting={str(index): count for index, count in backlog.waiting.items()},
+            starts_per_s=backlog.starts_per_s,
+        )
+
+    def backlog(self) -> Backlog:
+        waiting = {int(index): int(count) for index, count in self.waiting.as_dict().items()}
+        return Backlog(int(self.at_ms), waiting, float(self.starts_per_s))
+
+
+class CalendarItem(Model):
+    class Meta:
+        table_name = "calendars"
+
+    tier = UnicodeAttribute(hash_key=True)
+    front = NumberAttribute(null=True)
+    backlog = BacklogMap(null=True)
+    entry = NumberAttribute(null=True)
+    entry_ms = NumberAttribute(null=True)
+
+    def calendar(self) -> Calendar:
+        return Calendar(
+            Tier(self.tier),
+            int(self.front or 0),
+            Backlog() if self.backlog is None else self.backlog.backlog(),
+            int(self.entry or 0),
+            int(self.entry_ms or 0),
+        )
+
+
+class BeatItem(Model):
+    class Meta:
+        table_name = "workers"
+
+    worker_id = UnicodeAttribute(hash_key=True)
+    inbox = UnicodeAttribute()
+    beat_ms = NumberAttribute()
+    slots = NumberAttribute()
+    free_slots = NumberAttribute()
+    offers = NumberAttribute()
+    starts_per_s: MapAttribute[str, Any] = MapAttribute()
+    slot_s: MapAttribute[str, Any] = MapAttribute()
+    expires_at = NumberAttribute()
+
+    @classmethod
+    def of(cls, beat: Beat) -> "BeatItem":
+        return cls(
+            worker_id=beat.worker_id,
+            inbox=beat.inbox,
+            beat_ms=beat.beat_ms,
+            slots=beat.slots,
+            free_slots=beat.free_slots,
+            offers=beat.offers,
+            starts_per_s={str(tier): rate for tier, rate in beat.starts_per_s.items()},
+            slot_s={str(tier): seconds for tier, seconds in beat.slot_s.items()},
+            expires_at=beat.beat_ms // 1000 + BEAT_RETENTION_S,
+        )
+
+    def beat(self) -> Beat:
+        return Beat(
+            worker_id=self.worker_id,
+            inbox=self.inbox,
+            beat_ms=int(self.beat_ms),
+            slots=int(self.slots),
+            free_slots=int(self.free_slots),
+            offers=int(self.offers),
+            starts_per_s=_by_tier(self.starts_per_s.as_dict()),
+            slot_s=_by_tier(self.slot_s.as_dict()),
+        )
+
+
+def _by_tier(numbers: dict[str, Any]) -> dict[Tier, float]:
+    return {Tier(tier): float(number) for tier, number in numbers.items()}
 
 
 class TicketItem(Model):

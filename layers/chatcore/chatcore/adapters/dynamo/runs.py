@@ -16,6 +16,7 @@ from chatcore.adapters.dynamo.tables import Tables
 from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
+from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import answer_of
 from chatcore.domain.errors import Conflict, StoreUnavailable
 from chatcore.domain.ledger import Ledger
@@ -38,12 +39,17 @@ class DynamoRuns:
             chat = read.get(self.tables.chat, user_id, send.target_chat_id)
             run = read.get(self.tables.run, send.run_id)
             ledger = read.get(self.tables.ledger, user_id)
+            calendar = read.get(self.tables.calendar, str(send.user.tier))
         found_chat, found_run, found_ledger = _found(chat), _found(run), _found(ledger)
+        found_calendar = _found(calendar)
         run_is_gone = found_run is not None and bool(found_run.is_gone)
         return View(
             chat=None if found_chat is None else found_chat.chat(),
             run=None if found_run is None or run_is_gone else found_run.run(),
             ledger=Ledger(user_id) if found_ledger is None else found_ledger.ledger(),
+            calendar=(
+                Calendar(send.user.tier) if found_calendar is None else found_calendar.calendar()
+            ),
             run_is_gone=run_is_gone,
         )
 
@@ -113,26 +119,35 @@ class DynamoRuns:
                 & (RunItem.epoch == run.epoch)
                 & (RunItem.lease_until_ms == run.lease_until_ms)
             )
-            claimed = self._update(run_id, [*mine, RunItem.attempts.add(fault)], seen)
+            died: list[Action] = [
+                RunItem.attempts.add(fault),
+                RunItem.lost.set(accounts.lost_with(run)),
+                RunItem.charged.set(0),
+            ]
+            claimed = self._update(run_id, [*mine, *died], seen)
             if claimed is not None:
                 return Claimed(claimed)
         raise Conflict(run_id)
 
-    def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+    def renew(self, run_id: str, epoch: int, lease_until_ms: int, charged: int = 0) -> Run | None:
         # A renewal that was given up may still come, after the one that followed it: it must not take
         # away from a lease that its holder counts on.
         longer = RunItem.lease_until_ms <= lease_until_ms
         return self._update(
             run_id,
-            [RunItem.lease_until_ms.set(lease_until_ms)],
+            [RunItem.lease_until_ms.set(lease_until_ms), RunItem.charged.set(charged)],
             _in_epoch(Event.COMPLETE, epoch) & longer,
         )
 
-    def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
+    def hand_back(
+        self, run_id: str, epoch: int, spent: Usage, fault: bool = False, preempted: bool = False
+    ) -> bool:
         actions: list[Action] = [
             RunItem.status.set(str(Status.QUEUED)),
             RunItem.attempts.add(1 if fault else 0),
+            RunItem.preemptions.add(1 if preempted else 0),
             RunItem.spent.set(UsageMap.of(spent)),
+            RunItem.charged.set(0),
             RunItem.lease_until_ms.set(0),
             RunItem.worker_id.remove(),
             RunItem.inbox.remove(),
@@ -150,6 +165,8 @@ class DynamoRuns:
         ]
         if ending.context_tokens is not None:
             after_it.append(ChatItem.context_tokens.set(ending.context_tokens))
+        if run.worker_id is not None:
+            after_it.append(ChatItem.worker_id.set(run.worker_id))
         try:
             with translated(), TransactWrite(connection=self.tables.connection) as write:
                 write.save(
@@ -167,7 +184,10 @@ class DynamoRuns:
                     self.tables.ledger(run.user_id),
                     actions=[
                         LedgerItem.active[run.run_id].remove(),
+                        LedgerItem.charged[run.run_id].remove(),
                         LedgerItem.settled_tokens.add(cost),
+                        LedgerItem.settled_runs.add(1 if cost else 0),
+                        LedgerItem.served.add(accounts.virtual(cost, run.weight) + run.lost),
                         LedgerItem.version.add(1),
                     ],
                     condition=LedgerItem.active[run.run_id].exists(),

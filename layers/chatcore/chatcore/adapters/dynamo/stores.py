@@ -1,17 +1,32 @@
-"""Owns the plain stores on DynamoDB: chats, messages, ledgers, tickets. Runs have a module of their own."""
+"""Owns the plain stores on DynamoDB: chats, messages, ledgers, calendars, tickets. Runs have a module of
+their own."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pynamodb.exceptions import DoesNotExist
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
-from chatcore.adapters.dynamo.items import ChatItem, MessageItem, TicketItem
+from chatcore.adapters.dynamo.items import (
+    BacklogMap,
+    BeatItem,
+    CalendarItem,
+    ChatItem,
+    LedgerItem,
+    MessageItem,
+    TicketItem,
+)
 from chatcore.adapters.dynamo.runs import DynamoRuns
 from chatcore.adapters.dynamo.tables import Tables
+from chatcore.domain.beat import Beat
+from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Chat, Message
 from chatcore.domain.ledger import Ledger
+from chatcore.domain.tiers import Tier
 from chatcore.ports import Page, Stores, Ticket
 
 
@@ -22,6 +37,8 @@ def dynamo_stores(tables: Tables) -> Stores:
         runs=DynamoRuns(tables),
         ledgers=DynamoLedgers(tables),
         tickets=DynamoTickets(tables),
+        calendars=DynamoCalendars(tables),
+        beats=DynamoBeats(tables),
     )
 
 
@@ -122,6 +139,86 @@ class DynamoLedgers:
                 return self.tables.ledger.get(user_id, consistent_read=True).ledger()
         except DoesNotExist:
             return Ledger(user_id)
+
+    def put(self, ledger: Ledger, former_version: int) -> None:
+        former = LedgerItem.version == former_version
+        # One that nobody has written yet is of version 0.
+        seen = former if former_version else LedgerItem.user_id.does_not_exist()
+        with translated():
+            self.tables.ledger.of(ledger).save(condition=seen)
+
+    def charge(self, user_id: str, run_id: str, charged: int) -> None:
+        known = LedgerItem.charged[run_id].exists()
+        actions = [LedgerItem.charged[run_id].set(charged), LedgerItem.version.add(1)]
+        with suppress(ConditionFailed), translated():
+            self.tables.ledger(user_id).update(actions, condition=known)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoCalendars:
+    tables: Tables
+
+    def get(self, tier: Tier) -> Calendar:
+        try:
+            with translated():
+                return self.tables.calendar.get(str(tier)).calendar()
+        except DoesNotExist:
+            return Calendar(tier)
+
+    def advance(self, tier: Tier, front: int) -> int:
+        #   worker A   reads 7 ── finds 7 empty ── writes 8 if < 8 ─▶ 8
+        #   worker B   reads 7 ── finds 7 and 8 empty ── writes 9 if < 9 ─▶ 9, whichever comes first
+        item = self.tables.calendar(str(tier))
+        forward = CalendarItem.front.does_not_exist() | (CalendarItem.front < front)
+        try:
+            with translated():
+                item.update([CalendarItem.front.set(front)], condition=forward)
+        except ConditionFailed:
+            with translated():
+                return self.tables.calendar.get(str(tier), consistent_read=True).calendar().front
+        return front
+
+    def publish(self, calendar: Calendar, former_ms: int) -> bool:
+        item = self.tables.calendar(str(calendar.tier))
+        told: list[Action] = [
+            CalendarItem.backlog.set(BacklogMap.of(calendar.backlog)),
+            CalendarItem.entry.set(calendar.entry),
+            CalendarItem.entry_ms.set(calendar.entry_ms),
+        ]
+        seen: Condition = CalendarItem.backlog.does_not_exist()
+        if former_ms:
+            seen = cast(Condition, CalendarItem.backlog.at_ms == former_ms)
+        try:
+            with translated():
+                item.update(told, condition=seen)
+        except ConditionFailed:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoBeats:
+    tables: Tables
+
+    def put(self, beat: Beat) -> None:
+        with translated():
+            self.tables.beat.of(beat).save()
+
+    def get(self, worker_id: str) -> Beat | None:
+        try:
+            with translated():
+                return self.tables.beat.get(worker_id).beat()
+        except DoesNotExist:
+            return None
+
+    def all(self) -> Sequence[Beat]:
+        with translated():
+            items: list[BeatItem] = list(self.tables.beat.scan())
+        return [item.beat() for item in items]
+
+    def remove(self, worker_id: str) -> None:
+        with translated():
+            self.tables.beat(worker_id).delete()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from pynamodb.models import Model
 
 from chatcore.adapters.aws import session
 from chatcore.adapters.dynamo.items import (
+    BeatItem,
+    CalendarItem,
     ChatItem,
     CheckpointItem,
     LedgerItem,
@@ -33,6 +35,8 @@ class TableNames:
     checkpoints: str = ""
     ledgers: str = ""
     tickets: str = ""
+    calendars: str = ""
+    workers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Tables:
     checkpoint: type[CheckpointItem]
     ledger: type[LedgerItem]
     ticket: type[TicketItem]
+    calendar: type[CalendarItem]
+    beat: type[BeatItem]
 
 
 class _Connection(Connection):
@@ -78,6 +84,8 @@ def open_tables(names: TableNames, max_connections: int = 10) -> Tables:
         checkpoint=_bound(CheckpointItem, names.checkpoints, connection),
         ledger=_bound(LedgerItem, names.ledgers, connection),
         ticket=_bound(TicketItem, names.tickets, connection),
+        calendar=_bound(CalendarItem, names.calendars, connection),
+        beat=_bound(BeatItem, names.workers, connection),
     )
 
 

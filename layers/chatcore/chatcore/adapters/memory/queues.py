@@ -33,9 +33,16 @@ class MemoryLanes:
     _entries: dict[Lane, list[_Entry]] = field(default_factory=dict)
     _handles: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def send(self, lane: Lane, job: Job) -> None:
+    def send(self, lane: Lane, job: Job, delay_s: int = 0) -> None:
         with self.lock:
-            self._entries.setdefault(lane, []).append(_Entry(job, self.now_ms(), 0))
+            sent_ms = self.now_ms()
+            entry = _Entry(job, sent_ms, sent_ms + delay_s * 1000)
+            self._entries.setdefault(lane, []).append(entry)
+
+    def waiting(self, lane: Lane) -> int:
+        with self.lock:
+            now_ms = self.now_ms()
+            return sum(entry.visible_ms <= now_ms for entry in self._entries.get(lane, []))
 
     def receive(self, lane: Lane, wait_s: int) -> Received[Job] | None:
         with self.lock:
@@ -60,6 +67,22 @@ class MemoryLanes:
     def bury(self, job: Job, why: Mapping[str, str]) -> None:
         with self.lock:
             self.buried.append((job, why))
+
+    def soonest_ms(self, lane: Lane) -> int | None:
+        """When the next of the jobs there can be received; None without any: for the simulation."""
+        with self.lock:
+            return min((e.visible_ms for e in self._entries.get(lane, [])), default=None)
+
+    def holds(self, run_id: str) -> bool:
+        """Whether a job of the run is in any lane, hidden ones too: for the same."""
+        with self.lock:
+            return any(e.job.run_id == run_id for lane in self._entries.values() for e in lane)
+
+    def job_of(self, lane: Lane, handle: str) -> Job | None:
+        """What that delivery holds, if it is there yet: for the same."""
+        with self.lock:
+            held = (e.job for e in self._entries.get(lane, []) if e.handle == handle)
+            return next(held, None)
 
     def depth(self, lane: Lane) -> int:
         """Jobs in the lane, hidden ones too: for tests and invariants."""

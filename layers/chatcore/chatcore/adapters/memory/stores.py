@@ -11,17 +11,20 @@ from dataclasses import dataclass, field, replace
 from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
+from chatcore.domain.beat import Beat
+from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Chat, Message, answer_of
 from chatcore.domain.errors import Conflict
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
+from chatcore.domain.tiers import Tier
 from chatcore.ports import Claim, Claimed, Held, Over, Page, Stores, Ticket
 
 
 @dataclass(slots=True)
 class MemoryDatabase:
-    """What the six tables hold. gone_run_ids: of the runs that were removed."""
+    """What the tables hold. gone_run_ids: of the runs that were removed."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     chats: dict[tuple[str, str], Chat] = field(default_factory=dict)
@@ -30,6 +33,8 @@ class MemoryDatabase:
     checkpoints: dict[tuple[str, int, int], Checkpoint] = field(default_factory=dict)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     tickets: dict[str, Ticket] = field(default_factory=dict)
+    calendars: dict[Tier, Calendar] = field(default_factory=dict)
+    beats: dict[str, Beat] = field(default_factory=dict)
     gone_run_ids: set[str] = field(default_factory=set)
 
 
@@ -40,6 +45,8 @@ def memory_stores(database: MemoryDatabase) -> Stores:
         runs=MemoryRuns(database),
         ledgers=MemoryLedgers(database),
         tickets=MemoryTickets(database),
+        calendars=MemoryCalendars(database),
+        beats=MemoryBeats(database),
     )
 
 
@@ -122,6 +129,7 @@ class MemoryRuns:
                 chat=self.database.chats.get((user_id, send.target_chat_id)),
                 run=self.database.runs.get(send.run_id),
                 ledger=self.database.ledgers.get(user_id, Ledger(user_id)),
+                calendar=_calendar(self.database, send.user.tier),
                 run_is_gone=send.run_id in self.database.gone_run_ids,
             )
 
@@ -172,6 +180,8 @@ class MemoryRuns:
                 status=Status.RUNNING,
                 epoch=run.epoch + 1,
                 attempts=run.attempts + (1 if taken_over else 0),
+                lost=accounts.lost_with(run),
+                charged=0,
                 worker_id=worker_id,
                 inbox=inbox,
                 lease_until_ms=lease.until(now_ms),
@@ -180,14 +190,16 @@ class MemoryRuns:
             self.database.runs[run_id] = claimed
             return Claimed(claimed)
 
-    def renew(self, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+    def renew(self, run_id: str, epoch: int, lease_until_ms: int, charged: int = 0) -> Run | None:
         with self.database.lock:
             run = self._running(run_id, epoch)
             if run is None or run.lease_until_ms > lease_until_ms:
                 return None
-            return self._store(replace(run, lease_until_ms=lease_until_ms))
+            return self._store(replace(run, lease_until_ms=lease_until_ms, charged=charged))
 
-    def hand_back(self, run_id: str, epoch: int, spent: Usage, fault: bool) -> bool:
+    def hand_back(
+        self, run_id: str, epoch: int, spent: Usage, fault: bool = False, preempted: bool = False
+    ) -> bool:
         with self.database.lock:
             run = self._running(run_id, epoch)
             if run is None:
@@ -197,7 +209,9 @@ class MemoryRuns:
                     run,
                     status=Status.QUEUED,
                     attempts=run.attempts + (1 if fault else 0),
+                    preemptions=run.preemptions + (1 if preempted else 0),
                     spent=spent,
+                    charged=0,
                     worker_id=None,
                     inbox=None,
                     lease_until_ms=0,
@@ -216,7 +230,8 @@ class MemoryRuns:
             ):
                 return False
             ledger = self.database.ledgers.get(run.user_id, Ledger(run.user_id))
-            settled = accounts.settle(ledger, run.run_id, accounts.cost_tokens(ending.usage))
+            cost = accounts.cost_tokens(ending.usage)
+            settled = accounts.settle(ledger, run.run_id, cost, run.weight, run.lost)
             if settled is None:
                 return False
             self.database.ledgers[run.user_id] = settled
@@ -229,6 +244,7 @@ class MemoryRuns:
                 chat,
                 active_run_id=None,
                 last_active_ms=ending.ended_ms,
+                worker_id=run.worker_id or chat.worker_id,
                 context_tokens=(
                     chat.context_tokens if ending.context_tokens is None else ending.context_tokens
                 ),
@@ -296,6 +312,71 @@ class MemoryLedgers:
     def get(self, user_id: str) -> Ledger:
         with self.database.lock:
             return self.database.ledgers.get(user_id, Ledger(user_id))
+
+    def put(self, ledger: Ledger, former_version: int) -> None:
+        with self.database.lock:
+            if self.get(ledger.user_id).version != former_version:
+                raise Conflict(ledger.user_id)
+            self.database.ledgers[ledger.user_id] = ledger
+
+    def charge(self, user_id: str, run_id: str, charged: int) -> None:
+        with self.database.lock:
+            ledger = self.get(user_id)
+            if run_id in ledger.charged:
+                self.database.ledgers[user_id] = replace(
+                    ledger,
+                    version=ledger.version + 1,
+                    charged={**ledger.charged, run_id: charged},
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCalendars:
+    database: MemoryDatabase
+
+    def get(self, tier: Tier) -> Calendar:
+        with self.database.lock:
+            return _calendar(self.database, tier)
+
+    def advance(self, tier: Tier, front: int) -> int:
+        with self.database.lock:
+            calendar = _calendar(self.database, tier)
+            moved = replace(calendar, front=max(front, calendar.front))
+            self.database.calendars[tier] = moved
+            return moved.front
+
+    def publish(self, calendar: Calendar, former_ms: int) -> bool:
+        with self.database.lock:
+            stored = _calendar(self.database, calendar.tier)
+            if stored.backlog.at_ms != former_ms:
+                return False
+            self.database.calendars[calendar.tier] = replace(calendar, front=stored.front)
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBeats:
+    database: MemoryDatabase
+
+    def put(self, beat: Beat) -> None:
+        with self.database.lock:
+            self.database.beats[beat.worker_id] = beat
+
+    def get(self, worker_id: str) -> Beat | None:
+        with self.database.lock:
+            return self.database.beats.get(worker_id)
+
+    def all(self) -> Sequence[Beat]:
+        with self.database.lock:
+            return list(self.database.beats.values())
+
+    def remove(self, worker_id: str) -> None:
+        with self.database.lock:
+            self.database.beats.pop(worker_id, None)
+
+
+def _calendar(database: MemoryDatabase, tier: Tier) -> Calendar:
+    return database.calendars.get(tier, Calendar(tier))
 
 
 @dataclass(frozen=True, slots=True)

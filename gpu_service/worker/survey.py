@@ -1,0 +1,123 @@
+"""Owns what a worker tells the others of itself and of the lanes, and what it learns from them: beats,
+backlogs, and where the fronts are.
+
+    every 1 s   the fronts, while there is work
+    every 2 s   its own beat
+    every 5 s   the fronts in any case; and what waits in the lanes, by whoever is the first of the fleet
+
+Nothing of it is on the way of a prompt, and nothing breaks when it fails: others then know less.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from chatcore.domain.beat import BEAT_EVERY_MS, Beat, fleet_slot_s, fleet_starts_per_s
+from chatcore.domain.calendar import LANES, Backlog, Calendar, paced
+from chatcore.domain.errors import Retryable
+from chatcore.domain.tiers import Tier
+from chatcore.ports import Lanes, Stores
+from gpu_service.worker.pull import Puller
+from gpu_service.worker.threads import Calls
+
+LOOK_EVERY_S = 1.0
+PUBLISH_EVERY_MS = 5_000
+
+
+@dataclass(slots=True)
+class Survey:
+    """offers: how many wait at this worker for a slot."""
+
+    stores: Stores
+    lanes: Lanes
+    puller: Puller
+    calls: Calls
+    logger: Logger
+    now_ms: Callable[[], int]
+    worker_id: str
+    inbox: str
+    slots: int
+    offers: Callable[[], int]
+    _beat_ms: int = 0
+    _looked_ms: int = 0
+    _fronts_ms: int = 0
+    _troubled: bool = field(default=False)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._once()
+                self._troubled = False
+            except Retryable as error:
+                if not self._troubled:
+                    self.logger.warning("survey.trouble", extra={"reason": repr(error)})
+                self._troubled = True
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def leave(self) -> None:
+        """Nobody is to offer this worker anything any more."""
+        try:
+            await self.calls(self.stores.beats.remove, self.worker_id)
+        except Retryable as error:
+            # Then its last beat grows old.
+            self.logger.warning("survey.trouble", extra={"reason": repr(error)})
+
+    async def _once(self) -> None:
+        now_ms = self.now_ms()
+        if now_ms - self._beat_ms >= BEAT_EVERY_MS:
+            await self.calls(self.stores.beats.put, self._beat(now_ms))
+            self._beat_ms = now_ms
+        if self.puller.has_work or now_ms - self._fronts_ms >= PUBLISH_EVERY_MS:
+            await self._look_at_the_calendars()
+            self._fronts_ms = now_ms
+
+    def _beat(self, now_ms: int) -> Beat:
+        pace = self.puller.pace
+        return Beat(
+            worker_id=self.worker_id,
+            inbox=self.inbox,
+            beat_ms=now_ms,
+            slots=self.slots,
+            free_slots=self.puller.free_slots,
+            offers=self.offers(),
+            starts_per_s=pace.starts_per_s(),
+            slot_s=pace.slot_s(),
+        )
+
+    async def _look_at_the_calendars(self) -> None:
+        for tier in Tier:
+            calendar = await self.calls(self.stores.calendars.get, tier)
+            self.puller.learn(calendar)
+            if self.now_ms() - calendar.backlog.at_ms >= PUBLISH_EVERY_MS:
+                await self._publish(calendar)
+
+    async def _publish(self, former: Calendar) -> None:
+        tier = former.tier
+        # Who stands on all lanes and gets nothing need not ask what is in them.
+        known_empty = self.puller.sees_nothing_waiting(tier)
+        lanes = [lane for lane in LANES if lane.tier is tier and not known_empty]
+        waiting = await asyncio.gather(*(self.calls(self.lanes.waiting, lane) for lane in lanes))
+        beats = await self.calls(self.stores.beats.all)
+        now_ms = self.now_ms()
+        backlog = Backlog(
+            now_ms,
+            {lane.index: count for lane, count in zip(lanes, waiting, strict=True) if count},
+            fleet_starts_per_s(beats, tier, now_ms),
+        )
+        told = paced(replace(former, backlog=backlog), now_ms)
+        if not await self.calls(self.stores.calendars.publish, told, former.backlog.at_ms):
+            return
+        slot_s = fleet_slot_s(beats, tier, now_ms)
+        self._measure(tier, sum(waiting), slot_s)
+
+    def _measure(self, tier: Tier, waiting: int, slot_s: float) -> None:
+        """In CloudWatch's embedded format: what the fleet is scaled by."""
+        metrics = EphemeralMetrics(namespace="chatcore", service="worker")
+        metrics.add_dimension("tier", str(tier))
+        metrics.add_metric("waiting", MetricUnit.Count, waiting)
+        metrics.add_metric("backlog_slot_s", MetricUnit.Seconds, waiting * slot_s)
+        self.logger.info("tier.backlog", extra=metrics.serialize_metric_set())
