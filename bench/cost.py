@@ -207,8 +207,8 @@ def _report(console: Console, found: Found) -> None:
         console,
         f"Free users, answers of {cost_load.ANSWER_TOKENS} tokens, one worker of {SLOTS} slots that ends "
         f"{found.runs_per_s:.1f} runs/s here; the line of the last column is worked off, and counted. "
-        "Counts, not times: with the emulator's pace a run holds its slot longer than on AWS, so a run's "
-        "share of the standing calls is an upper bound.",
+        "Counts, not times. Standing calls go by the clock: a run's share of them grows with how long "
+        "answers are, and with the emulator's pace. micro usd: of queues and tables, in millionths.",
     )
     console.print(_hour(found.idle))
     figures["idle_per_hour"] = {name: round(count, 6) for name, count in found.idle.items()}

@@ -73,7 +73,7 @@ class Phase:
             "twins": own.calls["submit", "SQS.SendMessage returns"],
             "second_looks": own.calls["claim", "DynamoDB.GetItem ledgers"],
             "moves": self.said["job.moved"],
-            "usd_per_million_runs": (own.usd() + standing.usd()) * 1e6,
+            "micro_usd": (own.usd() + standing.usd()) * 1e6,
         }
         return {name: count / self.runs for name, count in counts.items()}
 

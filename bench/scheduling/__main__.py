@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Missing as missing:
         print(f"bench-scheduling: {missing}", file=sys.stderr)
         return 1
-    console = Console()
+    # Wide tables: a file has no width, and the default would break every cell.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     figures: dict[str, Figure] = {}
     goals: dict[str, Goal] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -13,19 +13,17 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bench.scheduling.azure import Send
 from bench.scheduling.machine import Machine
-from bench.scheduling.ours import Shared
+from bench.scheduling.ours import Shared, run_of
 from chatcore.domain import ledger as accounts
-from chatcore.domain.calendar import Backlog, paced
 from chatcore.domain.errors import Refusal
 from chatcore.domain.lanes import BY_PRIORITY
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.preemption import Candidate, victim
-from chatcore.domain.run import Run
 from chatcore.domain.slots import Slots
 from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.domain.waiting import too_old, wait_of
@@ -140,16 +138,7 @@ class Fleet:
     def _refusal(self, send: Send, shared: Shared) -> str:
         ledger = shared.ledgers.get(send.client, Ledger(send.client))
         now_ms = round(self.now_s * 1000)
-        run = Run(
-            run_id="new",
-            user_id=send.client,
-            chat_id="",
-            tier=send.tier,
-            message_id="",
-            message_seq=0,
-            digest="",
-            created_ms=now_ms,
-        )
+        run = run_of("new", send.client, send.tier, now_ms)
         reserved = accounts.reserve(ledger, run.run_id, 0, DEFAULTS[send.tier], now_ms)
         if isinstance(reserved, Refusal):
             return str(reserved.code)
@@ -160,12 +149,8 @@ class Fleet:
     def _publish(self) -> None:
         for tier, shared in self.tiers.items():
             starts = self._starts[tier]
-            backlog = Backlog(
-                round(self.now_s * 1000),
-                shared.waiting_by_lane(),
-                sum(starts) / (len(starts) * PUBLISH_EVERY_S),
-            )
-            shared.calendar = paced(replace(shared.calendar, backlog=backlog), backlog.at_ms)
+            shared.now_s = self.now_s
+            shared.publish(sum(starts) / (len(starts) * PUBLISH_EVERY_S))
             starts.append(0)
         for machine in self.machines:
             for send in machine.here():

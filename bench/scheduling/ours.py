@@ -16,21 +16,38 @@ from bench.scheduling.requests import Request
 from chatcore.adapters.memory.queues import MemoryLanes
 from chatcore.domain import ledger as accounts
 from chatcore.domain.calendar import (
+    Backlog,
     Calendar,
     latest_number,
     number_in,
+    paced,
     rank,
     returns_of,
 )
 from chatcore.domain.lanes import RETURNS, Lane
 from chatcore.domain.ledger import Ledger, virtual
+from chatcore.domain.run import Run
 from chatcore.domain.tiers import Tier
-from chatcore.domain.waiting import lane_for
+from chatcore.domain.waiting import Wait, lane_for, wait_of
 from chatcore.protocol.queue import Job
 
 CHARGE_EVERY_TOKENS = 85
 """Of an answer: about as many as the model engine makes in three seconds. Five seconds (140 tokens) are
 as fair where memory is what is short, and a few hundredths less where slots are."""
+
+
+def run_of(run_id: str, user_id: str, tier: Tier, created_ms: int) -> Run:
+    """As far as it matters to who waits."""
+    return Run(
+        run_id=run_id,
+        user_id=user_id,
+        chat_id="",
+        tier=tier,
+        message_id="",
+        message_seq=0,
+        digest="",
+        created_ms=created_ms,
+    )
 
 
 @dataclass
@@ -56,20 +73,48 @@ class Shared:
         self.calendar = Calendar(self.tier)
 
     def arrive(self, request: Request) -> None:
+        self.admit(request)
+        self.put(request)
+
+    def admit(self, request: Request) -> None:
+        """Its user's account has it; it is in no lane."""
         run_id = f"r_{len(self.requests)}"
         self.requests[run_id], self._run_ids[request] = request, run_id
         ledger = self._ledger(request)
-        if not ledger.waiting:
-            self._send(lane_for(ledger, self.calendar), run_id)
         self.ledgers[request.client] = replace(
             ledger, active={**ledger.active, run_id: 0}, waiting=(*ledger.waiting, run_id)
         )
+
+    def put(self, request: Request) -> None:
+        """In its lane; one behind another of its user is put there when that one gets its slot."""
+        ledger, run_id = self._ledger(request), self._run_ids[request]
+        if ledger.waiting[0] == run_id:
+            self._send(lane_for(ledger, self.calendar), run_id)
+
+    def wait(self, request: Request) -> Wait:
+        """As its user is told, who has just sent it."""
+        now_ms = round(self.now_s * 1000)
+        run = run_of(self._run_ids[request], request.client, self.tier, now_ms)
+        return wait_of(run, self._ledger(request), self.calendar, now_ms)
+
+    def publish(self, starts_per_s: float = 0.0) -> None:
+        """What waits in the lanes, and where who comes new starts from now on."""
+        now_ms = round(self.now_s * 1000)
+        backlog = Backlog(now_ms, self.waiting_by_lane(), starts_per_s)
+        self.calendar = paced(replace(self.calendar, backlog=backlog), now_ms)
 
     def has_work(self) -> bool:
         return self._jobs > 0
 
     def pull(self) -> Request | None:
         """The next one, whose slot is charged to its user; None where none waits."""
+        request = self.receive()
+        if request is not None:
+            self.begin(request)
+        return request
+
+    def receive(self, looks_again: bool = True) -> Request | None:
+        """The next one, whose turn it is; it is in no lane now. looks_again: at its user's account."""
         while (lane := self._nearest()) is not None:
             received = self.lanes.receive(lane, 0)
             assert received is not None
@@ -79,8 +124,11 @@ class Shared:
             if lane.index == RETURNS:
                 return self.requests[received.item.run_id]
             number = number_in(lane, self.calendar.front)
-            self.calendar = replace(self.calendar, front=max(number, self.calendar.front))
+            if number > self.calendar.front:
+                self.calendar = replace(self.calendar, front=number)
             request = self.requests[received.item.run_id]
+            if not looks_again:
+                return request
             ledger = self._ledger(request)
             tag = ledger.start_tag(self.tier, self.calendar.virtual_time)
             waited_ms = self._waited_ms(request)
@@ -88,12 +136,11 @@ class Shared:
                 self.moves += 1
                 self._send(lane_for(ledger, self.calendar, waited_ms), received.item.run_id)
                 continue
-            self._dispatch(request, received.item.run_id)
             return request
         return None
 
     def give_back(self, request: Request) -> None:
-        """It had to leave its slot, and goes on before all others of its tier."""
+        """It was its turn already, so it goes before all others of its tier."""
         self._send(returns_of(self.tier), self._run_ids[request])
 
     def waiting_by_lane(self) -> dict[int, int]:
@@ -118,13 +165,19 @@ class Shared:
         self.ledgers[request.client] = settled
 
     def _ledger(self, request: Request) -> Ledger:
-        return self.ledgers.get(request.client, Ledger(request.client))
+        return self.ledgers.get(request.client) or Ledger(request.client)
 
-    def _dispatch(self, request: Request, run_id: str) -> None:
+    def begin(self, request: Request) -> None:
+        """It has a slot; if that is its first, its user's next one is put in a lane."""
         account = accounts.dispatched(
-            self._ledger(request), run_id, self.tier, self.calendar.virtual_time, self.weight
+            self._ledger(request),
+            self._run_ids[request],
+            self.tier,
+            self.calendar.virtual_time,
+            self.weight,
         )
-        assert account is not None
+        if account is None:
+            return
         self.ledgers[request.client] = account
         if account.waiting:
             following = account.waiting[0]

@@ -1,5 +1,7 @@
 """Workers that pull turns from shared lanes for their free slots, and are offered those whose prefix they
-have: an event-based model that runs the production rule (`chatcore.domain.affinity`).
+have: an event-based model that runs the production rule (`chatcore.domain.affinity`). As in the product
+a turn is offered when it is sent only if nobody waits, as far as is known, else when its turn has come;
+one that is offered or left to its favourite comes back before all others.
 
 What a worker may know is what it could: the beats, at most two seconds old; the chat's last worker,
 which stands in the chat; its own offers; what it pulls. A turn's time is that of `prefix_cache`. A poll
@@ -33,6 +35,10 @@ from chatcore.domain.affinity import TWIN_DELAY_S
 from chatcore.domain.beat import BEAT_EVERY_MS, Beat
 
 OFFER_S = 0.02
+
+PUBLISH_EVERY_S = 5.0
+CHARGE_EVERY_S = 3.0
+"""As the product does it: the backlog; and of a run whose first token is there, what it has cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Fleet:
         self.workers = [Worker(number, slots, Cache(blocks)) for number in range(workers)]
         self.counts = Counts()
         self.now_s = 0.0
-        self._lanes = lanes
+        self.lanes = lanes
         self._rule = rule
         self._slots = slots
         self._room = present
@@ -106,8 +112,10 @@ class Fleet:
             first_s = worker.number * BEAT_EVERY_MS / 1000 / len(self.workers)
             self._in(first_s, partial(self._beat, worker))
         self._in(0.0, self._let_in)
+        self._in(PUBLISH_EVERY_S, self._publish)
         while self._to_end:
             self.now_s, _, event = heapq.heappop(self._events)
+            self.lanes.now_s = self.now_s
             event()
 
     def _now_ms(self) -> int:
@@ -132,6 +140,10 @@ class Fleet:
         )
         self._in(BEAT_EVERY_MS / 1000, partial(self._beat, worker))
 
+    def _publish(self) -> None:
+        self.lanes.publish()
+        self._in(PUBLISH_EVERY_S, self._publish)
+
     def _let_in(self) -> None:
         """The first turns whose chats are at rest."""
         held_back = []
@@ -153,20 +165,22 @@ class Fleet:
         return self.workers[before.worker]
 
     def _submit(self, turn: Turn) -> None:
+        self.lanes.admit(turn)
         favourite = self._favourite(turn)
         if (
             favourite is not None
-            and self._lanes.is_front(turn)
+            and self.lanes.is_next(turn)
             and affinity.favours(favourite.beat, self._now_ms())
         ):
             self._offer(favourite, turn, self._now_ms())
-            self._in(TWIN_DELAY_S, partial(self._enqueue, turn))
+            self._in(TWIN_DELAY_S, partial(self._give_back, turn))
         else:
-            self._enqueue(turn)
+            self.lanes.put(turn)
+            self._pull()
 
-    def _enqueue(self, turn: Turn) -> None:
+    def _give_back(self, turn: Turn) -> None:
         if turn.worker is None:
-            self._lanes.arrive(turn)
+            self.lanes.give_back(turn)
             self._pull()
 
     def _offer(self, worker: Worker, turn: Turn, offered_ms: int) -> None:
@@ -185,14 +199,16 @@ class Fleet:
 
     def _pull(self) -> None:
         while free := [w for w in self.workers if w.free and not self._is_silent(w)]:
-            turn = self._lanes.take()
+            worker = self._rng.choice(free)
+            # As `domain.slots` has it: who gives his last slot may keep others waiting.
+            contended = worker.free == 1
+            turn = self.lanes.take(contended)
             if turn is None:
                 return
-            worker = self._rng.choice(free)
-            if not self._leaves(worker, turn):
+            if not self._leaves(worker, turn, contended):
                 self._begin(worker, turn)
 
-    def _leaves(self, worker: Worker, turn: Turn) -> bool:
+    def _leaves(self, worker: Worker, turn: Turn, others_wait: bool) -> bool:
         favourite = self._favourite(turn)
         if not self._rule.waits or favourite is None or favourite is worker:
             return False
@@ -201,14 +217,14 @@ class Fleet:
             turn.offered_ms,
             self._now_ms(),
             prefix_ms=_prefix_ms(turn),
-            others_wait=self._lanes.waiting(),
+            others_wait=others_wait,
         )
         if leave is None:
             return False
         if leave.is_new:
             self._offer(favourite, turn, leave.offered_ms)
         self.counts.left += 1
-        self._in(leave.hide_s, partial(self._enqueue, turn))
+        self._in(leave.hide_s, partial(self._give_back, turn))
         return True
 
     def _begin(self, worker: Worker, turn: Turn) -> None:
@@ -218,14 +234,20 @@ class Fleet:
         turn.started_s = self.now_s
         turn.first_s = self.now_s + prefill_s(turn.uncached_tokens)
         turn.ended_s = turn.first_s + TOKEN_S * turn.asked.output_tokens
-        self._lanes.charge(turn, turn.uncached_tokens)
+        self.lanes.begin(turn)
+        self._in(turn.first_s - self.now_s, partial(self._charge, turn))
         self._in(turn.ended_s - self.now_s, partial(self._end, worker, turn))
+
+    def _charge(self, turn: Turn) -> None:
+        self.lanes.charge(turn, round((self.now_s - turn.first_s) / TOKEN_S))
+        if self.now_s + CHARGE_EVERY_S < turn.ended_s:
+            self._in(CHARGE_EVERY_S, partial(self._charge, turn))
 
     def _end(self, worker: Worker, turn: Turn) -> None:
         worker.free += 1
         self._to_end -= 1
         self._room += 1
-        self._lanes.charge(turn, 2 * turn.asked.output_tokens)
+        self.lanes.end(turn)
         self._let_in()
         while worker.free and worker.offers and not self._is_silent(worker):
             offer = worker.offers.popleft()

@@ -14,6 +14,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from bench.trace import Missing
@@ -105,9 +106,10 @@ def turns(trace: Sequence[Asked], seed: int) -> list[Turn]:
     rng = random.Random(seed)
     at_s = [asked.at_s + rng.gauss(0, JITTER_S) for asked in trace]
     users = [f"user-{number}" for number in range(USERS)]
-    weights = [1 / number**ZIPF_EXPONENT for number in range(1, USERS + 1)]
+    up_to = list(accumulate(1 / number**ZIPF_EXPONENT for number in range(1, USERS + 1)))
     user_of = {
-        chat: rng.choices(users, weights)[0] for chat in sorted({asked.chat for asked in trace})
+        chat: rng.choices(users, cum_weights=up_to)[0]
+        for chat in sorted({asked.chat for asked in trace})
     }
     last: dict[int, Turn] = {}
     copy = []

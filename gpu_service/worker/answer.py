@@ -109,12 +109,14 @@ class Maker:
             return
         limits = self.tiers()[job.tier]
         budget_tokens = prompt_tokens(limits)
-        history = asyncio.create_task(self._history(delivery, budget_tokens))
+        claimed = asyncio.Event()
+        history = asyncio.create_task(self._history(delivery, budget_tokens, claimed))
         try:
             outcome = await self.calls(
                 claim, self.stores.runs, job.run_id, self.worker_id, self.inbox, self.now_ms()
             )
             if isinstance(outcome, Mine):
+                claimed.set()
                 live = self._begin(outcome)
                 keeping = [
                     asyncio.create_task(self._keep(delivery, live)),
@@ -142,9 +144,14 @@ class Maker:
         turn.release()
         await self.placing.turned_down(delivery, outcome)
 
-    async def _history(self, delivery: Delivery, budget_tokens: int) -> Sequence[Message]:
+    async def _history(
+        self, delivery: Delivery, budget_tokens: int, claimed: asyncio.Event
+    ) -> Sequence[Message]:
         """Up to the run's own message, in reading order; read only where it is not known here."""
         job = delivery.job
+        if job.offered_ms and delivery.lane is not None:
+            # An offer's twin: most likely its run is being made already, and this is read for nothing.
+            await claimed.wait()
         known = self.histories.get(job.chat_id, job.prior_seq) if delivery.text else None
         if known is None:
             return await self.calls(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from chatcore.domain import lease
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Backlog, Calendar
 from chatcore.domain.errors import Conflict
@@ -134,6 +135,21 @@ class TestSettling:
         chat = stores.chats.get(ALICE.user_id, run.chat_id)
         assert chat is not None
         assert chat.worker_id == "worker-1"
+
+
+def test_what_a_worker_did_before_it_died_is_service_that_nobody_is_billed_for(
+    stores: Stores,
+) -> None:
+    run = begun(stores)
+    renewed = stores.runs.renew(run.run_id, run.epoch, run.lease_until_ms + 1, 500)
+    assert renewed is not None
+    assert (renewed.charged, renewed.lost) == (500, 0)
+    late_ms = renewed.lease_until_ms + lease.SKEW_MARGIN_MS + 1
+    taken = claimed(stores, run, "worker-2", late_ms)
+    assert (taken.epoch, taken.charged, taken.lost) == (2, 0, 500)
+    assert stores.runs.end(taken, ending())
+    over = stores.ledgers.get(ALICE.user_id)
+    assert (over.settled_tokens, over.served) == (COST, virtual(COST, run.weight) + 500)
 
 
 def test_a_hand_back_counts_what_it_was_for(stores: Stores) -> None:

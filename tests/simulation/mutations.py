@@ -113,9 +113,12 @@ def clocks_are_trusted_to_three_seconds() -> Iterable[Change]:
 
 @mutation
 def a_late_renewal_makes_a_lease_shorter() -> Iterable[Change]:
-    def renew(self: MemoryRuns, run_id: str, epoch: int, lease_until_ms: int) -> Run | None:
+    def renew(
+        self: MemoryRuns, run_id: str, epoch: int, lease_until_ms: int, charged: int
+    ) -> Run | None:
         run = self._running(run_id, epoch)
-        return run and self._store(replace(run, lease_until_ms=lease_until_ms))
+        renewed = run and replace(run, lease_until_ms=lease_until_ms, charged=charged)
+        return renewed and self._store(renewed)
 
     return [(MemoryRuns, "renew", renew)]
 
@@ -450,8 +453,8 @@ def an_offered_run_has_no_twin() -> Iterable[Change]:
 def a_settlement_forgets_what_was_served() -> Iterable[Change]:
     settle = accounts.settle
 
-    def forgetful(ledger: Ledger, run_id: str, *args: int) -> Ledger | None:
-        settled = settle(ledger, run_id, *args)
+    def forgetful(ledger: Ledger, *args: Any) -> Ledger | None:
+        settled = settle(ledger, *args)
         return settled and replace(settled, served=ledger.served)
 
     return [(accounts, "settle", forgetful)]

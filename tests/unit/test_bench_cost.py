@@ -299,7 +299,7 @@ def test_counts_are_divided_by_the_runs_and_empty_polls_told_apart() -> None:
     phase.standing.calls["survey", "DynamoDB.PutItem workers"] = 8
     phase.said["job.moved"] = 1
     told = {name: count for name, count in phase.per_run().items() if count}
-    assert told.pop("usd_per_million_runs") == pytest.approx(26 / 2 * 0.4)
+    assert told.pop("micro_usd") == pytest.approx(26 / 2 * 0.4)
     assert told == {
         "aws_calls": 17,
         "own_calls": 5,

@@ -16,11 +16,13 @@ from bench.scheduling.prefix_cache import (
     round_robin,
 )
 from bench.scheduling.prefix_fleet import DROPPED, NONE, OURS, Fleet, Rule
-from bench.scheduling.prefix_lanes import FRONT_TOKENS, ByUser, Fcfs, Lanes
+from bench.scheduling.prefix_lanes import Fcfs, Lanes, Ours
 from bench.scheduling.prefix_trace import BLOCK_TOKENS, Asked, Turn, read, turns
 from bench.trace import Missing
 from chatcore.domain.affinity import TWIN_DELAY_S
 from chatcore.domain.beat import BEAT_FRESH_MS
+from chatcore.domain.ledger import FIRST_GUESS_TOKENS, GUESS_SHARE
+from chatcore.domain.tiers import DEFAULTS, Tier
 
 
 def asked(*blocks: int, output_tokens: int = 10, chat: int = 0) -> Asked:
@@ -106,43 +108,102 @@ class TestTrace:
             read(path)
 
 
+def admitted(lanes: Lanes, *turns: Turn) -> None:
+    for each in turns:
+        lanes.admit(each)
+        lanes.put(each)
+
+
+def begun(lanes: Lanes) -> Turn:
+    """The next one, by a worker that has another slot to give."""
+    taken = lanes.take(contended=True)
+    assert taken is not None
+    taken.worker = 0
+    lanes.begin(taken)
+    return taken
+
+
 class TestLanes:
     def test_who_was_served_least_comes_first(self) -> None:
-        lanes = ByUser()
-        many = [turn(1, user="ann") for _ in range(3)]
+        lanes = Ours()
+        many = [turn(*range(20), user="ann") for _ in range(3)]
         one = turn(1, user="bob")
-        for each in (*many, one):
-            lanes.arrive(each)
-        taken = lanes.take()
-        assert taken is many[0]
-        lanes.charge(taken, 100)
-        assert [lanes.take() for _ in range(4)] == [one, *many[1:], None]
+        admitted(lanes, *many, one)
+        assert [begun(lanes) for _ in range(4)] == [many[0], one, *many[1:]]
 
-    def test_who_was_away_has_saved_nothing_up(self) -> None:
-        lanes = ByUser()
-        lanes.served["ann"] = 500.0
-        lanes.arrive(turn(1, user="ann"))
-        assert lanes.take() is not None
-        lanes.arrive(turn(1, user="bob"))
-        assert lanes.served["bob"] == 500.0
+    def test_a_prompt_is_charged_as_far_as_it_was_not_cached(self) -> None:
+        lanes, cached, anew = Ours(), turn(*range(20), user="ann"), turn(*range(20), user="bob")
+        admitted(lanes, cached, anew)
+        assert [begun(lanes), begun(lanes)] == [cached, anew]
+        cached.hits = 19
+        for each in (cached, anew):
+            lanes.charge(each, 0)
+        again = [turn(1, user=user) for user in ("bob", "ann")]
+        admitted(lanes, *again)
+        assert [begun(lanes), begun(lanes)] == [again[1], again[0]]
 
-    def test_who_was_served_ahead_is_not_in_front_while_others_wait(self) -> None:
-        lanes = ByUser()
-        ahead = turn(1, user="ann")
-        lanes.charge(ahead, FRONT_TOKENS + 1)
-        assert lanes.is_front(ahead)
-        lanes.arrive(turn(1, user="bob"))
-        assert not lanes.is_front(ahead)
-        assert lanes.is_front(turn(1, user="cyd"))
+    def test_an_answer_is_charged_while_it_is_made_and_once(self) -> None:
+        lanes, long = Ours(), turn(1, output_tokens=2_000)
+        admitted(lanes, long)
+        begun(lanes)
+        tags = []
+        for made in (500, 1_000):
+            lanes.charge(long, made)
+            tags.append(lanes.shared.ledgers["ann"].finish_tag)
+        lanes.end(long)
+        tags.append(lanes.shared.ledgers["ann"].finish_tag)
+        weight = DEFAULTS[Tier.PRO].weight
+        assert tags == [(BLOCK_TOKENS + 2 * made) // weight for made in (500, 1_000, 2_000)]
 
-    @pytest.mark.parametrize("lanes", [Fcfs(), ByUser()])
+    def test_one_job_of_a_user_is_in_the_lanes(self) -> None:
+        lanes = Ours()
+        admitted(lanes, *(turn(1) for _ in range(5)))
+        assert lanes.shared.sends == 1
+        begun(lanes)
+        assert lanes.shared.sends == 2
+
+    def test_only_who_has_nobody_before_him_may_be_offered(self) -> None:
+        lanes = Ours()
+        first, second, waits, late = (turn(1, user=user) for user in ("ann", "ann", "bob", "cyd"))
+        lanes.admit(first)
+        assert lanes.is_next(first)
+        # Behind his own run, though that is offered and in no lane.
+        lanes.admit(second)
+        assert not lanes.is_next(second)
+        admitted(lanes, waits)
+        lanes.publish()
+        lanes.now_s = 1.0
+        lanes.admit(late)
+        assert not lanes.is_next(late)
+
+    def test_an_account_is_looked_at_again_only_where_others_may_wait(self) -> None:
+        for contended in (True, False):
+            lanes, served = Ours(), [turn(*range(20)), turn(*range(20))]
+            admitted(lanes, *served)
+            begun(lanes)
+            # His next one is in a lane already when the first turns out to cost more.
+            lanes.charge(served[0], 0)
+            assert lanes.take(contended) is served[1]
+            assert lanes.moves == (1 if contended else 0)
+
+    @pytest.mark.parametrize("lanes", [Fcfs(), Ours()])
+    def test_whose_turn_it_was_comes_back_before_all_others(self, lanes: Lanes) -> None:
+        left, waits = turn(1, user="ann"), turn(2, user="bob")
+        admitted(lanes, left, waits)
+        assert lanes.take(contended=True) is left
+        lanes.give_back(left)
+        assert [begun(lanes), begun(lanes)] == [left, waits]
+
+    @pytest.mark.parametrize("lanes", [Fcfs(), Ours()])
     def test_what_another_worker_has_begun_is_passed_over(self, lanes: Lanes) -> None:
-        begun, waits = turn(1), turn(2)
-        lanes.arrive(begun)
-        lanes.arrive(waits)
-        begun.worker = 0
-        assert lanes.take() is waits
-        assert not lanes.waiting()
+        twin, waits = turn(1, user="ann"), turn(2, user="bob")
+        lanes.admit(twin)
+        lanes.give_back(twin)
+        admitted(lanes, waits)
+        twin.worker = 0
+        lanes.begin(twin)
+        assert lanes.take(contended=True) is waits
+        assert lanes.take(contended=True) is None
 
 
 class TestFleet:
@@ -158,6 +219,27 @@ class TestFleet:
         assert second.arrived_s == first.ended_s
         assert second.first_s == pytest.approx(second.arrived_s + prefill_s(BLOCK_TOKENS))
         assert second.service == BLOCK_TOKENS + 20
+
+    def test_accounts_are_charged_when_it_is_begun_while_it_is_made_and_at_its_end(self) -> None:
+        tags: list[int] = []
+
+        class Seen(Ours):
+            def charge(self, turn: Turn, made_tokens: int) -> None:
+                super().charge(turn, made_tokens)
+                tags.append(self.shared.ledgers["ann"].finish_tag)
+
+        lanes, long = Seen(), turn(0, output_tokens=250)
+        Fleet(lanes, OURS, slots=1, present=9, seed=1, workers=1).serve([long])
+        weight = DEFAULTS[Tier.PRO].weight
+        # With its first token, after three seconds, and after six; the guess is more than its prompt.
+        guessed = GUESS_SHARE * FIRST_GUESS_TOKENS
+        assert guessed > BLOCK_TOKENS
+        made = [guessed, BLOCK_TOKENS + 200, BLOCK_TOKENS + 400]
+        assert tags == [tokens // weight for tokens in made]
+        account = lanes.shared.ledgers["ann"]
+        assert account.finish_tag == account.served == -(-long.service // weight)
+        assert not account.charged
+        assert lanes.now_s == long.ended_s
 
     def test_no_more_are_in_the_system_than_may_be_present(self) -> None:
         each = [turn(number) for number in range(4)]
@@ -178,12 +260,12 @@ class TestFleet:
         first = turn(0, 1, output_tokens=100)
         hold = turn(7, output_tokens=200)
         following = turn(0, 1, 2, previous=first)
-        # The favourite takes both that wait, the second before the other worker has ended its first.
-        waiting = [turn(8, output_tokens=50), turn(9, output_tokens=150)]
+        # The favourite takes the one that waits, and has it for longer than the other has its first.
+        waits = turn(8, output_tokens=150)
         model = fleet(DROPPED)
-        model.serve([first, hold, *waiting, following])
+        model.serve([first, hold, waits, following])
         assert model.counts.offered == 1
-        assert [each.worker for each in waiting] == [first.worker] * 2
+        assert waits.worker == first.worker
         assert following.worker == hold.worker != first.worker
         assert following.started_s == hold.ended_s
         assert following.hits == 0
@@ -199,10 +281,9 @@ class TestFleet:
 
     def test_affinity_buys_no_turn(self) -> None:
         first = turn(*range(100), user="ann", output_tokens=100)
-        assert first.asked.input_tokens > FRONT_TOKENS
         following = turn(*range(101), user="ann", previous=first)
         waiting = [turn(200 + n, user="bob", output_tokens=200) for n in range(12)]
-        fleet(OURS, ByUser(), present=20).serve([first, *waiting, following])
+        fleet(OURS, Ours(), present=20).serve([first, *waiting, following])
         assert following.started_s >= max(each.started_s for each in waiting)
 
     def test_an_offer_waits_for_its_favourites_slot(self) -> None:
@@ -249,11 +330,11 @@ class TestFleet:
     def with_a_favourite_silent_from(self, silent_s: float) -> Fleet:
         """The worker that by the seed's lot gets the first turn is found out first."""
         probe = turn(0)
-        fleet(OURS).serve([probe])
+        fleet(OURS, slots=2).serve([probe])
         assert probe.worker is not None
         return Fleet(
             *(Fcfs(), OURS),
-            slots=1,
+            slots=2,
             present=9,
             seed=1,
             workers=2,
@@ -266,7 +347,7 @@ class TestFleet:
             asked(0, *range(n, n + 5), output_tokens=300, chat=n) for n in range(0, 200, 5)
         ] * 3
         each = turns(trace, seed=1)
-        model = fleet(OURS, ByUser(), slots=2, present=20)
+        model = fleet(OURS, Ours(), slots=2, present=20)
         model.serve(each)
         assert all(t.ended_s > t.first_s > t.started_s >= t.arrived_s for t in each)
         assert model.counts.left > 0

@@ -58,6 +58,15 @@ class SlowDispatch(Calls):
         return function(*args, **kwargs)
 
 
+@dataclass(slots=True)
+class SlowClaim(Calls):
+    """What is read ahead of it is there first."""
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        await asyncio.sleep(0.1 if function.__name__ == "claim" else 0.001)
+        return function(*args, **kwargs)
+
+
 @dataclass
 class Chat:
     """A chat that worker-1 has answered once: its stage, and the worker."""
@@ -151,6 +160,18 @@ class TestTheFavourite:
         assert places == sorted(places)
         await asyncio.sleep(20)
         assert chat.stage.answer(run) == ANSWER
+
+    @in_virtual_time
+    async def test_a_twin_reads_nothing_while_its_run_is_being_made(self) -> None:
+        chat = await answered_once(calls=SlowClaim())
+        stage, calls = chat.stage, list[str]()
+        run = chat.next()
+        messages = Noted(stage.stores.messages, "messages", calls)
+        object.__setattr__(stage.stores, "messages", messages)
+        await asyncio.sleep(TWIN_DELAY_S + 30)
+        assert stage.stored(run).status is Status.COMPLETED
+        assert filled(stage) == []
+        assert calls == []
 
     @in_virtual_time
     async def test_reads_what_another_worker_has_answered_since(self) -> None:
