@@ -82,9 +82,9 @@ class Cloud:
         """As a crash would: SIGKILL."""
         self._killable.pop(worker_id).kill()
 
-    def worker_log(self) -> list[dict[str, Any]]:
-        """The JSON lines of the first worker."""
-        return _json_lines(self.stack.logs / "worker-1.log")
+    def worker_log(self, number: int = 1) -> list[dict[str, Any]]:
+        """The JSON lines of a worker that was there from the beginning."""
+        return _json_lines(self.stack.logs / f"worker-{number}.log")
 
 
 def _json_lines(log: Path) -> list[dict[str, Any]]:
