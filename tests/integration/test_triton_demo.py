@@ -404,18 +404,35 @@ async def test_the_first_input_cannot_come_back_in_a_stream(client: InferenceSer
         assert "exclude_input_in_output" in error.message()
 
 
-async def test_64_streams_keep_an_even_pace(tmp_path: Path) -> None:
-    with running_triton(tmp_path, 28010, {"DEMO_SLOTS": "64"}) as server:
+async def gaps_of(tmp_path: Path, streams: int) -> list[list[float]]:
+    """Seconds between the tokens of each of so many streams at once."""
+    with running_triton(tmp_path, 28010, {"DEMO_SLOTS": str(streams)}) as server:
         async with InferenceServerClient(server.address) as client:
             answers = await asyncio.gather(
-                *(ask(client, prompt(f"Write 500 words. {n}"), max_tokens=150) for n in range(64))
+                *(
+                    ask(client, prompt(f"Write 500 words. {n}"), max_tokens=150)
+                    for n in range(streams)
+                )
             )
-    gaps_s = sorted(gap_s for answer in answers for gap_s in answer.gaps_s)
-    percentiles = {p: gaps_s[int(len(gaps_s) * p / 100)] for p in (1, 50, 99)}
-    print({f"p{p}_ms": round(gap_s * 1e3, 1) for p, gap_s in percentiles.items()}, gaps_s[-1])
+    return [answer.gaps_s for answer in answers]
+
+
+async def test_streams_keep_the_engines_period(tmp_path: Path) -> None:
+    gaps_s = sorted(gap_s for stream in await gaps_of(tmp_path, 8) for gap_s in stream)
     assert statistics.mean(gaps_s) == pytest.approx(DECODE_PERIOD_S, rel=0.25)
-    assert percentiles[50] == pytest.approx(DECODE_PERIOD_S, rel=0.25)
-    assert percentiles[99] < 0.1
+    assert statistics.median(gaps_s) == pytest.approx(DECODE_PERIOD_S, rel=0.25)
+    assert gaps_s[int(len(gaps_s) * 0.99)] < 0.1
+
+
+async def test_64_streams_keep_an_even_pace(tmp_path: Path) -> None:
+    """Whatever this machine can read of 3,200 tokens a second: none of them is behind, none halts."""
+    streams = await gaps_of(tmp_path, 64)
+    gaps_s = sorted(gap_s for stream in streams for gap_s in stream)
+    median_s, p99_s = statistics.median(gaps_s), gaps_s[int(len(gaps_s) * 0.99)]
+    print(f"median {median_s * 1e3:.1f} ms, p99 {p99_s * 1e3:.1f} ms, longest {gaps_s[-1]:.3f} s")
+    assert p99_s < 5 * max(median_s, DECODE_PERIOD_S)
+    durations_s = [sum(stream) for stream in streams]
+    assert max(durations_s) < 1.25 * min(durations_s)
 
 
 async def kill_while_streaming(work_dir: Path) -> None:
