@@ -22,7 +22,6 @@ from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed
 from chatcore.protocol.queue import Attach, Cancel, Control, Job, Offer
 from tests.simulation.journal import Journal
-from tests.simulation.threads import Thread
 
 BOUND_S = 180.0
 """Within so long after the storm, or after its send if that was later, every run must have ended."""
@@ -85,7 +84,6 @@ class Audit:
     on_the_way: Counter[str] = field(default_factory=Counter)
     """Jobs that are in no lane yet, by run."""
     _put: set[str] = field(default_factory=set)
-    _owed: dict[tuple[Thread | None, str], str] = field(default_factory=dict)
     _posting: dict[tuple[str, str], int] = field(default_factory=dict)
     _replaying: set[tuple[str, str]] = field(default_factory=set)
     _told_to_cancel: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -144,10 +142,6 @@ class Audit:
 
     # ── jobs ──
 
-    def puts(self, job: Job) -> None:
-        """Somebody is about to put a job into a lane, whatever then comes of it."""
-        self._owed.pop((Thread.current, job.run_id), None)
-
     def has_put(self, job: Job) -> None:
         self._put.add(job.run_id)
 
@@ -161,12 +155,6 @@ class Audit:
         ledger = self.database.ledgers.get(job.user_id)
         if ledger is not None and job.run_id in ledger.waiting:
             self.broke(f"{who} let {job.run_id} go, behind which {ledger.waiting} wait")
-
-    def returned(self, thread: Thread) -> None:
-        """An invocation has come to its end."""
-        for (owing, run_id), inbox in self._owed.items():
-            if owing is thread:
-                self.broke(f"{run_id} was offered to {inbox}, and no lane holds its twin")
 
     def _look_at_the_first(self, who: str, ledger: Ledger) -> None:
         """An account was written on: who is the first to wait now has been put into a lane."""
@@ -292,8 +280,8 @@ class Audit:
 
     def tells(self, who: str, inbox: str, control: Control) -> None:
         self.journal.note(who, "control to", inbox, control)
-        if isinstance(control, Offer) and who == "lambda":
-            self._owed[Thread.current, control.run_id] = inbox
+        if isinstance(control, Offer) and who == "lambda" and control.run_id not in self._put:
+            self.broke(f"{control.run_id} was offered to {inbox} before its twin was in a lane")
         if who == inbox and not isinstance(control, Offer):
             # A run that it has just claimed; but not over and over.
             key = who, control.run_id, control.connection_id

@@ -149,7 +149,6 @@ class DoubtfulLanes:
     """Rung when something comes into the lane, or becomes visible there; all processes share them."""
 
     def send(self, lane: Lane, job: Job, delay_s: int = 0) -> None:
-        self.audit.puts(job)
 
         def act() -> None:
             weather = self.weather

@@ -324,7 +324,6 @@ class World:
         thread.step()
         try:
             await thread.answer
-            self.audit.returned(thread)
             return True
         except asyncio.CancelledError:
             if not invocation.dead:

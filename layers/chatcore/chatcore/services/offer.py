@@ -1,5 +1,7 @@
 """Offer: tell the worker that has a chat's prefix cached of its next run, before anybody else sees it."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from chatcore.domain.affinity import favours
@@ -13,14 +15,28 @@ MAX_TEXT_CHARS = 16_000
 from its table."""
 
 
-def offer(stores: Stores, inboxes: Inboxes, job: Job, text: str, now_ms: int) -> Job | None:
+def offer(
+    stores: Stores,
+    inboxes: Inboxes,
+    job: Job,
+    text: str,
+    now_ms: int,
+    put_twin: Callable[[Job], None] = lambda twin: None,
+) -> Job | None:
     """The job as its favourite was told of it; None where it has none, or that one is gone or has no
-    room. Never raises: nobody waits longer than he would have without it."""
+    room. Never raises: nobody waits longer than he would have without it.
+
+    put_twin: comes before the offer. The other way round, a death in between would leave a run with the
+    favourite alone, and with nobody if that one dies too.
+    """
     if not job.favourite:
         return None
     try:
         beat = stores.beats.get(job.favourite)
-        return offer_to(inboxes, beat, job, text, now_ms) if favours(beat, now_ms) else None
+        if not favours(beat, now_ms):
+            return None
+        put_twin(msgspec.structs.replace(job, offered_ms=now_ms))
+        return offer_to(inboxes, beat, job, text, now_ms)
     except StoreUnavailable:
         return None
 

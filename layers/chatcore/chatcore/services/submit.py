@@ -19,7 +19,7 @@ from chatcore.domain.run import Run, Status
 from chatcore.domain.tiers import Tiers
 from chatcore.domain.waiting import Reason, Wait, wait_of
 from chatcore.ports import Inboxes, Lanes, Stores
-from chatcore.protocol.queue import job_for
+from chatcore.protocol.queue import Job, job_for
 from chatcore.services.enqueue import enqueue
 from chatcore.services.offer import offer
 
@@ -90,8 +90,10 @@ def _put(
     assert admission.lane is not None
     run, job = admission.run, job_for(admission.run)
     if wait.reason is Reason.STARTING:
-        offered = offer(stores, inboxes, job, admission.message.text, now_ms)
-        if offered is not None:
-            lanes.send(returns_of(run.tier), offered, TWIN_DELAY_S)
+
+        def put_twin(twin: Job) -> None:
+            lanes.send(returns_of(run.tier), twin, TWIN_DELAY_S)
+
+        if offer(stores, inboxes, job, admission.message.text, now_ms, put_twin) is not None:
             return
     lanes.send(admission.lane, job)
