@@ -42,7 +42,6 @@ class Survey:
     slots: int
     offers: Callable[[], int]
     _beat_ms: int = 0
-    _looked_ms: int = 0
     _fronts_ms: int = 0
     _troubled: bool = field(default=False)
 

@@ -85,7 +85,7 @@ def _put(
     wait: Wait,
     now_ms: int,
 ) -> None:
-    """Where nobody waits, the worker that knows the chat is told first: that takes nobody's turn. Where
+    """Where nobody waits, the worker that knows the chat is told, a second before others see the twin. Where
     somebody does, the run goes to the end of its lane, and is offered when its turn comes."""
     assert admission.lane is not None
     run, job = admission.run, job_for(admission.run)
