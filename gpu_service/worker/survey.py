@@ -9,7 +9,7 @@ Nothing of it is on the way of a prompt, and nothing breaks when it fails: other
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools import Logger
@@ -88,19 +88,22 @@ class Survey:
         )
 
     async def _look_at_the_calendars(self) -> None:
+        beats: Sequence[Beat] | None = None
         for tier in Tier:
             calendar = await self.calls(self.stores.calendars.get, tier)
             self.puller.learn(calendar)
             if self.now_ms() - calendar.backlog.at_ms >= PUBLISH_EVERY_MS:
-                await self._publish(calendar)
+                # One scan does for all tiers that are due.
+                if beats is None:
+                    beats = await self.calls(self.stores.beats.all)
+                await self._publish(calendar, beats)
 
-    async def _publish(self, former: Calendar) -> None:
+    async def _publish(self, former: Calendar, beats: Sequence[Beat]) -> None:
         tier = former.tier
         # Who stands on all lanes and gets nothing need not ask what is in them.
         known_empty = self.puller.sees_nothing_waiting(tier)
         lanes = [lane for lane in LANES if lane.tier is tier and not known_empty]
         waiting = await asyncio.gather(*(self.calls(self.lanes.waiting, lane) for lane in lanes))
-        beats = await self.calls(self.stores.beats.all)
         now_ms = self.now_ms()
         backlog = Backlog(
             now_ms,

@@ -48,6 +48,9 @@ class JournalLogger:
 
 
 def _details(extra: object) -> tuple[Any, ...]:
+    if isinstance(extra, dict):
+        # What CloudWatch reads of a metric tells the machine's own time, which no seed decides.
+        return ({name: value for name, value in extra.items() if name != "_aws"},)
     return () if extra is None else (extra,)
 
 

@@ -441,9 +441,10 @@ def an_offered_run_has_no_twin() -> Iterable[Change]:
         stores: Any, lanes: Any, inboxes: Any, admission: Admission, wait: Wait, now_ms: int
     ) -> None:
         job = job_for(admission.run)
-        starts = wait.reason is Reason.STARTING
-        if starts and offer(stores, inboxes, job, admission.message.text, now_ms) is not None:
-            return
+        if wait.reason is Reason.STARTING:
+            text = admission.message.text
+            if offer(stores, inboxes, job, text, now_ms, lambda twin: None) is not None:
+                return
         lanes.send(admission.lane, job)
 
     return [(submit, "_put", told_only)]

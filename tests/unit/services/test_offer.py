@@ -39,7 +39,9 @@ def beat_of(desk: Desk, age_ms: int = 0, **changes: Any) -> None:
 
 
 def offered(desk: Desk, job: Job = JOB, text: str = "Hello") -> Job | None:
-    return offer(desk.failing_stores, desk.failing_inboxes, job, text, desk.clock())
+    return offer(
+        desk.failing_stores, desk.failing_inboxes, job, text, desk.clock(), lambda twin: None
+    )
 
 
 def told(desk: Desk) -> list[Any]:

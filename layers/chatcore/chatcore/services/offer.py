@@ -21,7 +21,7 @@ def offer(
     job: Job,
     text: str,
     now_ms: int,
-    put_twin: Callable[[Job], None] = lambda twin: None,
+    put_twin: Callable[[Job], None],
 ) -> Job | None:
     """The job as its favourite was told of it; None where it has none, or that one is gone or has no
     room. Never raises: nobody waits longer than he would have without it.
