@@ -42,6 +42,7 @@ KEYS = {
     "runs": ("run_id",),
     "checkpoints": ("run_id", "part"),
     "ledgers": ("user_id",),
+    "usage": ("user_id", "day"),
     "calendars": ("tier",),
     "workers": ("worker_id",),
 }

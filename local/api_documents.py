@@ -29,6 +29,7 @@ _TABLES = (
     "runs",
     "checkpoints",
     "ledgers",
+    "usage",
     "tickets",
     "calendars",
     "workers",

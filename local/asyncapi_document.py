@@ -66,6 +66,7 @@ EVENT_EXAMPLES: tuple[ws.Event, ...] = (
         length=0,
         code=Code.ENGINE_UNAVAILABLE,
         message=ws.FAILURE_WORDS[Code.ENGINE_UNAVAILABLE],
+        usage=ws.UsageFields(input_tokens=0, cached_tokens=0, output_tokens=0),
     ),
     ws.RunCancelled(
         run_id=_RUN, chat_id=_CHAT, message_id=_ANSWER, epoch=1, length=40, usage=_USAGE
@@ -174,6 +175,7 @@ _FIELDS: Mapping[str, Schema] = {
         "description": "Why, in a stable word (see errors.md).",
     },
     "RunFailed.message": {"description": "The same as a sentence for the person."},
+    "RunFailed.usage": {"description": "Over all epochs of the run; null where it is not known."},
     "RunCancelled.message_id": _ANSWER_ID,
     "RunCancelled.usage": {"description": "Over all epochs of the run; null where none began."},
     "Error.code": {"enum": list(Code), "description": "A stable word (see errors.md)."},

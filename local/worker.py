@@ -31,6 +31,7 @@ _OUTPUTS = {
     "RUNS_TABLE": "RunsTable",
     "CHECKPOINTS_TABLE": "CheckpointsTable",
     "LEDGERS_TABLE": "LedgersTable",
+    "USAGE_TABLE": "UsageTable",
     "CALENDARS_TABLE": "CalendarsTable",
     "WORKERS_TABLE": "WorkersTable",
     "LANE_BASE_URL": "LaneBaseUrl",

@@ -28,6 +28,7 @@ from chatcore.domain.identity import User, may_be_id
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import TERMINAL
 from chatcore.domain.tiers import tier_of
+from chatcore.domain.usage import MAX_DAYS
 from chatcore.protocol import cursor as cursors
 from chatcore.protocol import http
 from chatcore.services import chats
@@ -36,6 +37,7 @@ from chatcore.services.runs import get_run
 from chatcore.services.submit import submit
 from chatcore.services.tell import tell_viewers
 from chatcore.services.tickets import RANDOM_BYTES, issue_ticket
+from chatcore.services.usage import read_usage
 from chatcore.settings import HttpApiSettings
 
 T = TypeVar("T")
@@ -212,6 +214,7 @@ ChatId = Annotated[str, Depends(_chat_id)]
 RunId = Annotated[str, Depends(_run_id)]
 TraceId = Annotated[str, Depends(_trace_id)]
 Limit = Annotated[int, Query(ge=1, le=100, description="The most entries of a page.")]
+Days = Annotated[int, Query(ge=1, le=MAX_DAYS, description="So many, today included.")]
 Cursor = Annotated[
     str | None,
     Query(description="next_cursor of the page before; none for the first page. Opaque."),
@@ -338,6 +341,12 @@ def read_account(user: Verified, claims: Claims) -> http.AccountBody:
         limits=tiers.current()[user.tier],
         now_ms=now_ms(),
     )
+
+
+@app.get("/me/usage")
+def read_usage_by_day(user: Verified, days: Days = 30) -> http.UsageReportBody:
+    """What was used, day by day; bills follow it, budgets do not (see GET /me)."""
+    return http.UsageReportBody.of(read_usage(stores.usage, user, days, now_ms()))
 
 
 _asgi = Mangum(

@@ -31,6 +31,7 @@ from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint, durable_text
 from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.domain.usage import DayUsage, day_of
 from chatcore.ports import Held, Lanes, Stores, Ticket
 from chatcore.protocol.queue import Cancel, job_for
 from chatcore.services.dispatch import dispatch
@@ -247,6 +248,10 @@ WRITES: dict[str, tuple[str, Callable[[Stores, Run], Any]]] = {
     "ledger": ("GetItem", lambda stores, run: stores.ledgers.get(run.user_id)),
     "put_ledger": ("PutItem", lambda stores, run: put_again(stores, run.user_id)),
     "charge": ("UpdateItem", lambda stores, run: stores.ledgers.charge(run.user_id, "r", 9)),
+    "usage": (
+        "Query",
+        lambda stores, run: stores.usage.days(run.user_id, "2027-01-01", "2027-01-31"),
+    ),
     "calendar": ("GetItem", lambda stores, run: stores.calendars.get(Tier.FREE)),
     "advance": ("UpdateItem", lambda stores, run: stores.calendars.advance(Tier.FREE, 10**6)),
     "publish": (
@@ -326,6 +331,12 @@ class TestAnswersThatAreLost:
         assert stored.status is Status.COMPLETED
         ledger = stores.ledgers.get(run.user_id)
         assert (ledger.settled_tokens, dict(ledger.active)) == (cost_tokens(USAGE), {})
+        today = day_of(NOW_MS)
+        (used,) = stores.usage.days(run.user_id, today, today)
+        assert used == DayUsage(today, 1, USAGE)
+        chat = stores.chats.get(run.user_id, run.chat_id)
+        assert chat is not None
+        assert chat.usage == USAGE
 
     def test_a_claim_is_held_until_its_lease_is_over(self, stores: Stores, through: Proxy) -> None:
         """By nobody who knows it: a take-over follows, as after a worker's death."""

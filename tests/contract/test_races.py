@@ -11,6 +11,7 @@ from chatcore.domain.identity import User
 from chatcore.domain.ledger import dispatched
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Usage
 from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.domain.usage import DayUsage, day_of
 from chatcore.ports import Claimed, Stores, Ticket
 from tests.contract.sends import ALICE, NOW_MS, admitted, claimed, send_of
 
@@ -62,6 +63,9 @@ def test_one_of_finish_and_cancel_ends_it_and_it_is_paid_once(racing_stores: Sto
         events = [Event.COMPLETE, Event.CANCEL] * (THREADS // 2)
         assert race([lambda e=e: end(e) for e in events]) == 1  # type: ignore[misc]
     assert racing_stores.ledgers.get(ALICE.user_id).settled_tokens == 2 * ROUNDS
+    today = day_of(NOW_MS)
+    (used,) = racing_stores.usage.days(ALICE.user_id, today, today)
+    assert used == DayUsage(today, ROUNDS, Usage(output_tokens=ROUNDS))
 
 
 def test_one_send_is_admitted_into_a_chat(racing_stores: Stores) -> None:

@@ -238,12 +238,28 @@ class Audit:
             twice = set(ledger.charged) & set(ledger.waiting)
             if twice:
                 self.broke(f"{user_id} has {twice} both waiting and with a slot")
+            self._look_at_the_bill(user_id)
         held = {r.chat_id: r.run_id for r in runs if r.status in ACTIVE}
         named = {
             c.chat_id: c.active_run_id for c in self.database.chats.values() if c.active_run_id
         }
         if held != named:
             self.broke(f"chats name {named} as active, active are {held}")
+
+    def _look_at_the_bill(self, user_id: str) -> None:
+        """What the days and the chats say was used is what ended runs used, once each."""
+        ended = [c.run for c in self.committed.values() if c.run.user_id == user_id]
+        spent = sum((run.usage or Usage() for run in ended), Usage())
+        days = [day for (owner, _), day in self.database.usage.items() if owner == user_id]
+        counted = sum((day.usage for day in days), Usage())
+        if counted != spent or sum(day.runs for day in days) != sum(
+            run.usage != Usage() for run in ended
+        ):
+            self.broke(f"{user_id} used {spent} in {len(ended)} runs, his days say {days}")
+        for (owner, chat_id), chat in self.database.chats.items():
+            used = sum((run.usage or Usage() for run in ended if run.chat_id == chat_id), Usage())
+            if owner == user_id and chat.usage != used:
+                self.broke(f"{chat_id} used {used}, and says {chat.usage}")
 
     # ── the engines ──
 

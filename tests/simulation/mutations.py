@@ -177,7 +177,10 @@ def the_bill_is_settled_after_the_end() -> Iterable[Change]:
         if answer is not None:
             self.database.messages[answer.chat_id, answer.seq] = answer
         chat = self.database.chats[run.user_id, run.chat_id]
-        self.database.chats[run.user_id, run.chat_id] = replace(chat, active_run_id=None)
+        self.database.chats[run.user_id, run.chat_id] = replace(
+            chat, active_run_id=None, usage=chat.usage + ending.usage
+        )
+        self._count(run, ending)
         pause(0.05)
         settled = accounts.settle(
             self.database.ledgers.get(run.user_id, Ledger(run.user_id)),
@@ -190,6 +193,20 @@ def the_bill_is_settled_after_the_end() -> Iterable[Change]:
         return True
 
     return [(MemoryRuns, "end", end)]
+
+
+@mutation
+def use_is_counted_beside_the_end() -> Iterable[Change]:
+    """By whoever asks for the end, also where the run has been ended before."""
+    end = MemoryRuns.end
+
+    def counted(self: MemoryRuns, run: Run, ending: Ending) -> bool:
+        happened = end(self, run, ending)
+        if not happened:
+            self._count(run, ending)
+        return happened
+
+    return [(MemoryRuns, "end", counted)]
 
 
 @mutation

@@ -368,6 +368,7 @@ class World:
             messages=remote(stores.messages),
             runs=cast(Any, Remote(stores.runs, who, self.weather, self.audit.happened)),
             ledgers=cast(Any, Remote(stores.ledgers, who, self.weather, self.audit.happened)),
+            usage=remote(stores.usage),
             tickets=remote(stores.tickets),
             calendars=remote(stores.calendars),
             beats=remote(stores.beats),

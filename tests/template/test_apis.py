@@ -16,6 +16,7 @@ HTTP_ROUTES = {
     "POST /runs/{run_id}/cancel",
     "POST /tickets",
     "GET /me",
+    "GET /me/usage",
 }
 WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "ping", "$default"}
 OUTPUTS = {
@@ -29,6 +30,7 @@ OUTPUTS = {
     "RunsTable",
     "CheckpointsTable",
     "LedgersTable",
+    "UsageTable",
     "CalendarsTable",
     "WorkersTable",
     "TicketsTable",

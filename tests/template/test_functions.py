@@ -8,7 +8,14 @@ from tests.template.source import RESOURCES, TEMPLATE, of_type, properties, refe
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
 
-_TABLES = {"CHATS_TABLE", "MESSAGES_TABLE", "RUNS_TABLE", "CHECKPOINTS_TABLE", "LEDGERS_TABLE"}
+_TABLES = {
+    "CHATS_TABLE",
+    "MESSAGES_TABLE",
+    "RUNS_TABLE",
+    "CHECKPOINTS_TABLE",
+    "LEDGERS_TABLE",
+    "USAGE_TABLE",
+}
 _STANDING = {"CALENDARS_TABLE", "WORKERS_TABLE"}
 
 # Beside LOG_LEVEL, which all have.

@@ -16,6 +16,7 @@ SHAPES = {
     "RunsTable": ("run_id", None, True),
     "CheckpointsTable": ("run_id", "part", True),
     "LedgersTable": ("user_id", None, False),
+    "UsageTable": ("user_id", "day", True),
     "CalendarsTable": ("tier", None, False),
     "WorkersTable": ("worker_id", None, True),
     "TicketsTable": ("ticket_hash", None, True),
@@ -55,11 +56,11 @@ def test_table_is_on_demand_encrypted_and_restorable(table: str) -> None:
     assert found["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_what_does_not_expire_outlives_the_stack() -> None:
+def test_what_does_not_expire_outlives_the_stack_and_so_do_bills() -> None:
     for name, (_, _, expires) in SHAPES.items():
-        policy = "Delete" if expires else "RetainExceptOnCreate"
-        assert TABLES[name]["DeletionPolicy"] == policy
-        assert TABLES[name]["UpdateReplacePolicy"] == ("Delete" if expires else "Retain")
+        goes = expires and name != "UsageTable"
+        assert TABLES[name]["DeletionPolicy"] == ("Delete" if goes else "RetainExceptOnCreate")
+        assert TABLES[name]["UpdateReplacePolicy"] == ("Delete" if goes else "Retain")
     (pool,) = of_type("AWS::Cognito::UserPool").values()
     assert pool["DeletionPolicy"] == "RetainExceptOnCreate"
 

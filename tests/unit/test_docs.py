@@ -13,6 +13,7 @@ from chatcore.domain.errors import Code
 from chatcore.domain.run import MAX_ATTEMPTS, TRANSITIONS
 from chatcore.domain.run import Event as RunEvent
 from chatcore.domain.tiers import DEFAULTS
+from chatcore.domain.usage import RETENTION_S as USAGE_RETENTION_S
 from chatcore.protocol import websocket as ws
 from local.accounts import ACCOUNTS
 from local.preflight import PORTS
@@ -202,6 +203,7 @@ class TestArchitecture:
             assert partition == keys[0]
             assert sort.split(" ")[0] == (keys[1] if len(keys) > 1 else "")
         assert CHECKPOINT_RETENTION_S == 24 * 3600
+        assert USAGE_RETENTION_S == 400 * 24 * 3600
 
     def test_every_transition_is_explained(self) -> None:
         text = page("architecture.md")

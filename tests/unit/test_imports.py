@@ -29,6 +29,7 @@ TABLES = (
     "RUNS",
     "CHECKPOINTS",
     "LEDGERS",
+    "USAGE",
     "TICKETS",
     "CALENDARS",
     "WORKERS",

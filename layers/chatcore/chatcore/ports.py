@@ -19,6 +19,7 @@ from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import Ending, Run, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier, Tiers
+from chatcore.domain.usage import DayUsage
 from chatcore.protocol.queue import Control, Job
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class RunStore(Protocol):
         when it is lost."""
 
     def end(self, run: Run, ending: Ending) -> bool:
-        """End this epoch of the run: run, answer, chat and ledger, all or none.
+        """End this epoch of the run: run, answer, chat, ledger and day of usage, all or none.
 
         False when the run is no longer in this epoch and a state that the event allows.
         """
@@ -153,6 +154,11 @@ class LedgerStore(Protocol):
 
     def charge(self, user_id: str, run_id: str, charged: int) -> None:
         """Note what the run has cost so far, in virtual time, unless it has been settled."""
+
+
+class UsageStore(Protocol):
+    def days(self, user_id: str, first_day: str, last_day: str) -> Sequence[DayUsage]:
+        """The user's days with use, both ends included, oldest first. `RunStore.end` writes them."""
 
 
 class CalendarStore(Protocol):
@@ -193,6 +199,7 @@ class Stores:
     messages: MessageStore
     runs: RunStore
     ledgers: LedgerStore
+    usage: UsageStore
     tickets: TicketStore
     calendars: CalendarStore
     beats: BeatStore

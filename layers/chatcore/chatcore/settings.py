@@ -10,7 +10,8 @@ from pathlib import Path
 from chatcore.adapters.dynamo.tables import TableNames
 from chatcore.domain.errors import Misconfigured
 
-_TABLES = ("chats", "messages", "runs", "checkpoints", "ledgers", "tickets", "calendars", "workers")
+_ENDING = ("chats", "messages", "runs", "checkpoints", "ledgers", "usage")
+"""Of whoever may end a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class HttpApiSettings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "HttpApiSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables(*_TABLES),
+            tables=source.tables(*_ENDING, "tickets", "calendars", "workers"),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             callback_url=source.text("CALLBACK_URL"),
@@ -89,9 +90,7 @@ class WsMessageSettings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WsMessageSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables(
-                "chats", "messages", "runs", "checkpoints", "ledgers", "calendars", "workers"
-            ),
+            tables=source.tables(*_ENDING, "calendars", "workers"),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             callback_url=source.text("CALLBACK_URL"),
@@ -108,7 +107,7 @@ class PurgeChatSettings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "PurgeChatSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables("chats", "messages", "runs", "checkpoints", "ledgers"),
+            tables=source.tables(*_ENDING),
             inbox_base_url=source.text("INBOX_BASE_URL"),
         )
 
@@ -140,9 +139,7 @@ class WorkerSettings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables(
-                "chats", "messages", "runs", "checkpoints", "ledgers", "calendars", "workers"
-            ),
+            tables=source.tables(*_ENDING, "calendars", "workers"),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             dead_letter_url=source.text("DEAD_LETTER_URL"),

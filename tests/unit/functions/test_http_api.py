@@ -10,12 +10,14 @@ import pytest
 
 from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.services.purge import purge
 from tests.unit.functions.cloud import Away, Broken, Cloud
 from tests.unit.functions.events import ID_CLAIMS
 from tests.unit.functions.loading import event_loop, load_function
 
 BOB = {**ID_CLAIMS, "sub": "user-bob", "custom:tier": "pro"}
 NOWHERE = "c_" + "a" * 26
+DAY_MS = 24 * 3600 * 1000
 
 
 @pytest.fixture
@@ -48,6 +50,7 @@ class TestChats:
             "created_at": "2027-01-15T08:00:00.000Z",
             "last_active_at": "2027-01-15T08:00:00.000Z",
             "active_run": None,
+            "usage": {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0},
         }
         assert cloud.http("GET", f"/chats/{chat_id}").body == expected
         renamed = cloud.http("PATCH", f"/chats/{chat_id}", {"title": "Second"})
@@ -259,6 +262,63 @@ class TestAccount:
             claims["custom:tier"] = claim
         assert cloud.http("GET", "/me", claims=claims).body["tier"] == tier
 
+    def test_usage_is_told_by_day_and_by_chat(self, cloud: Cloud) -> None:
+        chat_id, other_id = new_chat(cloud), new_chat(cloud)
+        cloud.complete(send(cloud, chat_id).body["run_id"])
+        cloud.clock.advance(3 * DAY_MS)
+        for number, each in ((2, chat_id), (3, other_id)):
+            cloud.complete(send(cloud, each, f"message-000{number}").body["run_id"])
+        cloud.clock.advance(DAY_MS)
+        once = {"input_tokens": 10, "cached_tokens": 4, "output_tokens": 5}
+        twice = {"input_tokens": 20, "cached_tokens": 8, "output_tokens": 10}
+        thrice = {"input_tokens": 30, "cached_tokens": 12, "output_tokens": 15}
+        assert cloud.http("GET", "/me/usage").body == {
+            "first_day": "2026-12-21",
+            "last_day": "2027-01-19",
+            "days": [
+                {"day": "2027-01-15", "runs": 1, **once},
+                {"day": "2027-01-18", "runs": 2, **twice},
+            ],
+            "total": {"runs": 3, **thrice},
+        }
+        assert cloud.http("GET", f"/chats/{chat_id}").body["usage"] == twice
+        listed = cloud.http("GET", "/chats").body["chats"]
+        assert {chat["chat_id"]: chat["usage"] for chat in listed} == {
+            chat_id: twice,
+            other_id: once,
+        }
+
+    def test_usage_is_of_so_many_days_and_ones_own(self, cloud: Cloud) -> None:
+        cloud.complete(send(cloud, new_chat(cloud)).body["run_id"])
+        cloud.clock.advance(DAY_MS)
+
+        def days(number: int, claims: dict[str, str] = ID_CLAIMS) -> list[str]:
+            query = {"days": str(number)}
+            told = cloud.http("GET", "/me/usage", query=query, claims=claims).body
+            return [told["first_day"], told["last_day"], *(used["day"] for used in told["days"])]
+
+        assert days(1) == ["2027-01-16", "2027-01-16"]
+        assert days(2) == ["2027-01-15", "2027-01-16", "2027-01-15"]
+        assert days(366) == ["2026-01-16", "2027-01-16", "2027-01-15"]
+        assert days(366, BOB) == ["2026-01-16", "2027-01-16"]
+
+    @pytest.mark.parametrize("days", ["0", "-1", "367", "1.5", "all", ""])
+    def test_usage_of_no_such_number_of_days(self, cloud: Cloud, days: str) -> None:
+        reply = cloud.http("GET", "/me/usage", query={"days": days})
+        assert (reply.status, reply.code) == (400, "field_invalid")
+
+    def test_a_chat_that_goes_takes_nothing_from_what_was_used(self, cloud: Cloud) -> None:
+        chat_id = new_chat(cloud)
+        cloud.complete(send(cloud, chat_id).body["run_id"])
+        before = cloud.http("GET", "/me/usage").body
+        assert before["total"]["runs"] == 1
+        assert cloud.http("DELETE", f"/chats/{chat_id}").status == 204
+        while purge(cloud.stores, cloud.inboxes, "user-alice", chat_id, cloud.clock()).removed:
+            pass
+        assert cloud.http("GET", f"/chats/{chat_id}").status == 404
+        assert cloud.database.chats == {}
+        assert cloud.http("GET", "/me/usage").body == before
+
     def test_a_ticket_is_good_once_for_the_socket(self, cloud: Cloud) -> None:
         reply = cloud.http("POST", "/tickets", claims=BOB)
         assert (reply.status, reply.body["expires_at"]) == (201, "2027-01-15T08:00:30.000Z")
@@ -281,7 +341,8 @@ class TestWhoeverAsks:
         ids=["no token", "no claims", "access token", "no sub", "empty sub", "no use"],
     )
     @pytest.mark.parametrize(
-        ("method", "path"), [("GET", "/me"), ("GET", "/chats"), ("POST", "/tickets")]
+        ("method", "path"),
+        [("GET", "/me"), ("GET", "/me/usage"), ("GET", "/chats"), ("POST", "/tickets")],
     )
     def test_must_be_signed_in(
         self, cloud: Cloud, claims: dict[str, str] | None, method: str, path: str

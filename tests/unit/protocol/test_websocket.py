@@ -233,6 +233,11 @@ class TestEvents:
             "offset": 2,
         }
 
+    @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+    def test_every_end_says_what_was_used(self, status: Status) -> None:
+        ended = json.loads(ws.encode(ws.ended_for(replace(RUN, status=status))))
+        assert ended["usage"] == {"input_tokens": 5, "cached_tokens": 1, "output_tokens": 2}
+
     @pytest.mark.parametrize("code", [*ws.FAILURE_WORDS, None, Code.INTERNAL_ERROR])
     def test_a_failure_says_its_code_and_a_sentence(self, code: Code | None) -> None:
         failed = ws.ended_for(replace(RUN, status=Status.FAILED, failure=code, length=0))

@@ -385,6 +385,7 @@ class TestAFaultOfTheEngine:
         assert stage.answer(run) == stage.screens.text() == "a" * MAX_ATTEMPTS
         failed = stage.screens.frames()[-1]
         assert (failed["type"], failed["code"]) == ("run.failed", "engine_error")
+        assert failed["usage"]["output_tokens"] == MAX_ATTEMPTS
         assert "vendor" not in failed["message"]
         assert stage.stores.ledgers.get(ALICE.user_id).active == {}
 

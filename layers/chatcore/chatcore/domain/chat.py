@@ -1,7 +1,7 @@
 """Owns the durable thread: chats, messages, and which text may be in a message."""
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chatcore.domain.errors import Code, Refusal
@@ -20,7 +20,7 @@ class Role(StrEnum):
 class Chat:
     """last_seq: the greatest place given to a message; context_tokens: prompt and answer of the
     last run as the engine counted them; worker_id: who made the last answer, and may have its prefix
-    cached; deleted_ms: hidden since then, being purged."""
+    cached; deleted_ms: hidden since then, being purged; usage: of all runs in it that have ended."""
 
     user_id: str
     chat_id: str
@@ -32,6 +32,7 @@ class Chat:
     worker_id: str | None = None
     active_run_id: str | None = None
     deleted_ms: int | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from chatcore.domain.ledger import Ledger, current, scarcest
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.tiers import Tier, TierLimits
+from chatcore.domain.usage import DayUsage, UsageReport
 
 
 class _Body(BaseModel):
@@ -65,13 +66,15 @@ class ActiveRunBody(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """active_run is told where one chat is read (GET /chats/{chat_id}); elsewhere it is null."""
+    """active_run is told where one chat is read (GET /chats/{chat_id}); elsewhere it is null. usage is
+    that of all its runs that have ended."""
 
     chat_id: str
     title: str | None
     created_at: str
     last_active_at: str
     active_run: ActiveRunBody | None
+    usage: UsageBody
 
     @classmethod
     def of(cls, chat: Chat, run: Run | None = None) -> "ChatBody":
@@ -81,6 +84,7 @@ class ChatBody(BaseModel):
             created_at=rfc3339(chat.created_ms),
             last_active_at=rfc3339(chat.last_active_ms),
             active_run=None if run is None else ActiveRunBody.of(run),
+            usage=UsageBody.of(chat.usage),
         )
 
 
@@ -205,6 +209,65 @@ class AccountBody(BaseModel):
                 max_output_tokens=limits.max_output_tokens,
                 context_tokens=limits.context_tokens,
             ),
+        )
+
+
+class DayUsageBody(BaseModel):
+    """What the engines did for the runs that ended on that day, in their own tokens. runs: those that
+    used anything; deleting a chat takes nothing away."""
+
+    day: str
+    runs: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+    @classmethod
+    def of(cls, used: DayUsage) -> "DayUsageBody":
+        return cls(
+            day=used.day,
+            runs=used.runs,
+            input_tokens=used.usage.input_tokens,
+            cached_tokens=used.usage.cached_tokens,
+            output_tokens=used.usage.output_tokens,
+        )
+
+
+class TotalUsageBody(BaseModel):
+    """The sum of the days."""
+
+    runs: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+    @classmethod
+    def of(cls, report: UsageReport) -> "TotalUsageBody":
+        total = report.total
+        return cls(
+            runs=report.runs,
+            input_tokens=total.input_tokens,
+            cached_tokens=total.cached_tokens,
+            output_tokens=total.output_tokens,
+        )
+
+
+class UsageReportBody(BaseModel):
+    """days: only those with use, oldest first, from first_day to last_day, both included. Days are
+    those of UTC, such as 2027-01-15."""
+
+    first_day: str
+    last_day: str
+    days: list[DayUsageBody]
+    total: TotalUsageBody
+
+    @classmethod
+    def of(cls, report: UsageReport) -> "UsageReportBody":
+        return cls(
+            first_day=report.period.first_day,
+            last_day=report.period.last_day,
+            days=[DayUsageBody.of(used) for used in report.days],
+            total=TotalUsageBody.of(report),
         )
 
 

@@ -116,6 +116,7 @@ class RunFailed(_Event, frozen=True, kw_only=True, tag="run.failed"):
     length: int
     code: str
     message: str
+    usage: UsageFields | None
 
 
 class RunCancelled(_Event, frozen=True, kw_only=True, tag="run.cancelled"):
@@ -281,6 +282,7 @@ def ended_for(run: Run) -> RunCompleted | RunFailed | RunCancelled:
             length=run.length,
             code=code,
             message=FAILURE_WORDS.get(code, "The answer could not be made. Please try again."),
+            usage=None if run.usage is None else usage_for(run.usage),
         )
     return RunCancelled(
         run_id=run.run_id,

@@ -1,4 +1,6 @@
-"""Purge: remove all of a deleted chat, a batch a call, so that any step may be repeated."""
+"""Purge: remove all of a deleted chat, a batch a call, so that any step may be repeated.
+
+What it used stays in the user's days: that is what he has to pay for, whatever he deletes."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -22,6 +22,7 @@ from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.run import RETENTION_S, FinishReason, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
+from chatcore.domain.usage import DayUsage
 from chatcore.ports import Ticket
 
 CHECKPOINT_RETENTION_S = 24 * 3600
@@ -70,6 +71,10 @@ class ChatItem(Model):
     worker_id = UnicodeAttribute(null=True)
     active_run_id = UnicodeAttribute(null=True)
     deleted_ms = NumberAttribute(null=True)
+    # Not a map: these are added to, whether they are there or not.
+    input_tokens = NumberAttribute(null=True)
+    cached_tokens = NumberAttribute(null=True)
+    output_tokens = NumberAttribute(null=True)
 
     @classmethod
     def of(cls, chat: Chat) -> "ChatItem":
@@ -84,6 +89,9 @@ class ChatItem(Model):
             worker_id=chat.worker_id,
             active_run_id=chat.active_run_id,
             deleted_ms=chat.deleted_ms,
+            input_tokens=chat.usage.input_tokens,
+            cached_tokens=chat.usage.cached_tokens,
+            output_tokens=chat.usage.output_tokens,
         )
 
     def chat(self) -> Chat:
@@ -98,6 +106,11 @@ class ChatItem(Model):
             worker_id=self.worker_id,
             active_run_id=self.active_run_id,
             deleted_ms=None if self.deleted_ms is None else int(self.deleted_ms),
+            usage=Usage(
+                int(self.input_tokens or 0),
+                int(self.cached_tokens or 0),
+                int(self.output_tokens or 0),
+            ),
         )
 
 
@@ -356,6 +369,23 @@ class LedgerItem(Model):
             tagged_tier=Tier(self.tagged_tier) if self.tagged_tier else None,
             waiting=tuple(self.waiting or ()),
         )
+
+
+class UsageItem(Model):
+    class Meta:
+        table_name = "usage"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    day = UnicodeAttribute(range_key=True)
+    runs = NumberAttribute()
+    input_tokens = NumberAttribute()
+    cached_tokens = NumberAttribute()
+    output_tokens = NumberAttribute()
+    expires_at = NumberAttribute()
+
+    def day_usage(self) -> DayUsage:
+        usage = Usage(int(self.input_tokens), int(self.cached_tokens), int(self.output_tokens))
+        return DayUsage(self.day, int(self.runs), usage)
 
 
 class BacklogMap(MapAttribute[str, Any]):

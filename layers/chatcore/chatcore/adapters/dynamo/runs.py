@@ -11,7 +11,7 @@ from pynamodb.models import Model, _ModelFuture
 from pynamodb.transactions import TransactGet, TransactWrite
 
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
-from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem, UsageMap
+from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem, UsageItem, UsageMap
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
@@ -22,6 +22,7 @@ from chatcore.domain.errors import Conflict, StoreUnavailable
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, Ending, Event, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
+from chatcore.domain.usage import RETENTION_S, day_of
 from chatcore.ports import Claim, Claimed, Held, Over
 
 _Item = TypeVar("_Item", bound=Model)
@@ -162,6 +163,7 @@ class DynamoRuns:
         after_it: list[Action] = [
             ChatItem.active_run_id.remove(),
             ChatItem.last_active_ms.set(ending.ended_ms),
+            *_added(ChatItem, ending.usage),
         ]
         if ending.context_tokens is not None:
             after_it.append(ChatItem.context_tokens.set(ending.context_tokens))
@@ -192,9 +194,23 @@ class DynamoRuns:
                     ],
                     condition=LedgerItem.active[run.run_id].exists(),
                 )
+                self._count(write, run, ending)
         except ConditionFailed:
             return False
         return True
+
+    def _count(self, write: TransactWrite, run: Run, ending: Ending) -> None:
+        """Beside the other writes of an end, so that a run is counted once, whatever dies."""
+        if ending.usage == Usage():
+            return
+        write.update(
+            self.tables.usage(run.user_id, day_of(ending.ended_ms)),
+            actions=[
+                UsageItem.runs.add(1),
+                *_added(UsageItem, ending.usage),
+                UsageItem.expires_at.set(ending.ended_ms // 1000 + RETENTION_S),
+            ],
+        )
 
     def add_viewer(self, run_id: str, connection_id: str) -> Run | None:
         active = RunItem.status.is_in(*sorted(ACTIVE))
@@ -254,6 +270,14 @@ def _found(future: "_ModelFuture[_Item]") -> _Item | None:
         return future.get()
     except DoesNotExist:
         return None
+
+
+def _added(item: type[ChatItem] | type[UsageItem], usage: Usage) -> list[Action]:
+    return [
+        item.input_tokens.add(usage.input_tokens),
+        item.cached_tokens.add(usage.cached_tokens),
+        item.output_tokens.add(usage.output_tokens),
+    ]
 
 
 def _in_epoch(event: Event, epoch: int) -> Condition:

@@ -1,5 +1,5 @@
-"""Owns the plain stores on DynamoDB: chats, messages, ledgers, calendars, tickets. Runs have a module of
-their own."""
+"""Owns the plain stores on DynamoDB: chats, messages, ledgers, usage, calendars, tickets. Runs have a
+module of their own."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +19,7 @@ from chatcore.adapters.dynamo.items import (
     LedgerItem,
     MessageItem,
     TicketItem,
+    UsageItem,
 )
 from chatcore.adapters.dynamo.runs import DynamoRuns
 from chatcore.adapters.dynamo.tables import Tables
@@ -27,6 +28,7 @@ from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Chat, Message
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.tiers import Tier
+from chatcore.domain.usage import DayUsage
 from chatcore.ports import Page, Stores, Ticket
 
 
@@ -36,6 +38,7 @@ def dynamo_stores(tables: Tables) -> Stores:
         messages=DynamoMessages(tables),
         runs=DynamoRuns(tables),
         ledgers=DynamoLedgers(tables),
+        usage=DynamoUsage(tables),
         tickets=DynamoTickets(tables),
         calendars=DynamoCalendars(tables),
         beats=DynamoBeats(tables),
@@ -152,6 +155,19 @@ class DynamoLedgers:
         actions = [LedgerItem.charged[run_id].set(charged), LedgerItem.version.add(1)]
         with suppress(ConditionFailed), translated():
             self.tables.ledger(user_id).update(actions, condition=known)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoUsage:
+    tables: Tables
+
+    def days(self, user_id: str, first_day: str, last_day: str) -> Sequence[DayUsage]:
+        asked_for = UsageItem.day.between(first_day, last_day)
+        with translated():
+            found = self.tables.usage.query(
+                user_id, range_key_condition=asked_for, consistent_read=True
+            )
+            return [item.day_usage() for item in found]
 
 
 @dataclass(frozen=True, slots=True)

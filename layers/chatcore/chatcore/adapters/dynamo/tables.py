@@ -17,6 +17,7 @@ from chatcore.adapters.dynamo.items import (
     MessageItem,
     RunItem,
     TicketItem,
+    UsageItem,
 )
 
 _Item = TypeVar("_Item", bound=Model)
@@ -34,6 +35,7 @@ class TableNames:
     runs: str = ""
     checkpoints: str = ""
     ledgers: str = ""
+    usage: str = ""
     tickets: str = ""
     calendars: str = ""
     workers: str = ""
@@ -49,6 +51,7 @@ class Tables:
     run: type[RunItem]
     checkpoint: type[CheckpointItem]
     ledger: type[LedgerItem]
+    usage: type[UsageItem]
     ticket: type[TicketItem]
     calendar: type[CalendarItem]
     beat: type[BeatItem]
@@ -83,6 +86,7 @@ def open_tables(names: TableNames, max_connections: int = 10) -> Tables:
         run=_bound(RunItem, names.runs, connection),
         checkpoint=_bound(CheckpointItem, names.checkpoints, connection),
         ledger=_bound(LedgerItem, names.ledgers, connection),
+        usage=_bound(UsageItem, names.usage, connection),
         ticket=_bound(TicketItem, names.tickets, connection),
         calendar=_bound(CalendarItem, names.calendars, connection),
         beat=_bound(BeatItem, names.workers, connection),

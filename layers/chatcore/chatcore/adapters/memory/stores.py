@@ -19,6 +19,7 @@ from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
+from chatcore.domain.usage import DayUsage, day_of
 from chatcore.ports import Claim, Claimed, Held, Over, Page, Stores, Ticket
 
 
@@ -32,6 +33,7 @@ class MemoryDatabase:
     runs: dict[str, Run] = field(default_factory=dict)
     checkpoints: dict[tuple[str, int, int], Checkpoint] = field(default_factory=dict)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
+    usage: dict[tuple[str, str], DayUsage] = field(default_factory=dict)
     tickets: dict[str, Ticket] = field(default_factory=dict)
     calendars: dict[Tier, Calendar] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
@@ -44,6 +46,7 @@ def memory_stores(database: MemoryDatabase) -> Stores:
         messages=MemoryMessages(database),
         runs=MemoryRuns(database),
         ledgers=MemoryLedgers(database),
+        usage=MemoryUsage(database),
         tickets=MemoryTickets(database),
         calendars=MemoryCalendars(database),
         beats=MemoryBeats(database),
@@ -235,6 +238,7 @@ class MemoryRuns:
             if settled is None:
                 return False
             self.database.ledgers[run.user_id] = settled
+            self._count(run, ending)
             self._store(ended(stored, ending))
             answer = answer_of(run, ending)
             if answer is not None:
@@ -245,6 +249,7 @@ class MemoryRuns:
                 active_run_id=None,
                 last_active_ms=ending.ended_ms,
                 worker_id=run.worker_id or chat.worker_id,
+                usage=chat.usage + ending.usage,
                 context_tokens=(
                     chat.context_tokens if ending.context_tokens is None else ending.context_tokens
                 ),
@@ -300,6 +305,13 @@ class MemoryRuns:
         run = self.database.runs.get(run_id)
         return run if run and run.status is Status.RUNNING and run.epoch == epoch else None
 
+    def _count(self, run: Run, ending: Ending) -> None:
+        if ending.usage == Usage():
+            return
+        day = day_of(ending.ended_ms)
+        former = self.database.usage.get((run.user_id, day), DayUsage(day))
+        self.database.usage[run.user_id, day] = former.with_run(ending.usage)
+
     def _store(self, run: Run) -> Run:
         self.database.runs[run.run_id] = run
         return run
@@ -328,6 +340,19 @@ class MemoryLedgers:
                     version=ledger.version + 1,
                     charged={**ledger.charged, run_id: charged},
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsage:
+    database: MemoryDatabase
+
+    def days(self, user_id: str, first_day: str, last_day: str) -> Sequence[DayUsage]:
+        with self.database.lock:
+            return [
+                used
+                for (owner, day), used in sorted(self.database.usage.items())
+                if owner == user_id and first_day <= day <= last_day
+            ]
 
 
 @dataclass(frozen=True, slots=True)
