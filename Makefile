@@ -51,6 +51,7 @@ help:
 	@echo 'make bench-flood  what a user who never pauses does to the others (FULL=1: longer)'
 	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
 	@echo 'make bench-scheduling  policies side by side on traces (DATA=their folder, SUITE=one, FULL=1)'
+	@echo 'make bench-context  what comes back into a long chat (DATA=its folder, SUITE=one, FULL=1)'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
 
@@ -100,6 +101,11 @@ bench-stream: $(VENVS)/dev/.ready
 bench-scheduling: $(VENVS)/dev/.ready
 	@$(PY) -m bench.scheduling $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
 		$(if $(PLOTS),--plots "$(PLOTS)") $(if $(FULL),--full)
+
+.PHONY: bench-context
+bench-context: $(SETUP)
+	@$(PY) -m bench.context $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
+		$(if $(FULL),--full)
 
 .PHONY: bench-worker
 bench-worker: $(VENVS)/dev/.ready

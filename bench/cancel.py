@@ -34,7 +34,7 @@ from bench.report import Figure, Goal, at_most, finish, percentile, reported
 from bench.viewers import Client, Seen, now_ms
 from chatcore.adapters.triton import TritonEngine
 from chatcore.domain.chat import Message, Role
-from chatcore.domain.context import build
+from chatcore.domain.context import History, build, room_for
 from chatcore.domain.ledger import estimate_tokens
 from chatcore.domain.tiers import DEFAULTS, Tier
 from local.worker import MODEL_NAME
@@ -302,7 +302,7 @@ def _generate(engine: TritonEngine, text: str) -> Any:  # noqa: ANN401 - an asyn
         chat_id="", seq=1, message_id="", role=Role.USER, text=text, run_id="", created_ms=0
     )
     limits = DEFAULTS[TIER]
-    prompt = build([asked], "", limits.context_tokens - limits.max_output_tokens, estimate_tokens)
+    prompt = build(History([asked]), "", room_for(limits), estimate_tokens)
     return engine.generate(prompt.text, limits.max_output_tokens)
 
 

@@ -27,6 +27,7 @@ from bench.meter import KEYS, POST_S, SENDER, Meter, Sender
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
+from chatcore.adapters.memory.states import MemoryCompactions, MemoryWaits
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.domain.calendar import LANES
@@ -190,6 +191,8 @@ def _worker(settings: Mapping[str, str], stage: Stage) -> Worker:
         inboxes=SqsInboxes(client, settings["INBOX_BASE_URL"]),
         posts=MeteredPosts(stage.meter),
         tiers=SsmTiers(ssm_client(), settings["TIERS_PARAMETER"], logger, now_ms),
+        compactions=MemoryCompactions(),
+        waits=MemoryWaits(),
         engine=stage.engine,
         count_tokens=estimate_tokens,
         calls=Threads(CALLS, "aws"),

@@ -39,6 +39,7 @@ STANDING_STEPS = ("polls", "survey")
 KEYS = {
     "chats": ("user_id", "chat_id"),
     "messages": ("chat_id", "seq"),
+    "summaries": ("chat_id", "summary_id"),
     "runs": ("run_id",),
     "checkpoints": ("run_id", "part"),
     "ledgers": ("user_id",),

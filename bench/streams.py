@@ -36,8 +36,10 @@ from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.items import RunItem
 from chatcore.adapters.dynamo.runs import DynamoRuns
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.states import MemoryCompactions, MemoryWaits
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.adapters.sqs import SqsLanes, sqs_client
 from chatcore.domain.admission import Send
@@ -282,7 +284,9 @@ def _worker(
     posts: AsyncPosts,
     streams: int,
 ) -> Worker:
-    names = TableNames(*(f"bench-{name}" for name in ("chats", "messages", "runs", "checkpoints")))
+    names = TableNames(
+        **{name: f"bench-{name}" for name in ("chats", "messages", "runs", "checkpoints")}
+    )
     tables = open_tables(names, CALLS)
     runs: Any = SteadyRuns(memory.runs, DynamoRuns(tables))
     steady_lanes: Any = SteadyLanes(
@@ -295,6 +299,8 @@ def _worker(
         inboxes=inboxes,
         posts=posts,
         tiers=MemoryTiers(),
+        compactions=MemoryCompactions(),
+        waits=MemoryWaits(),
         engine=engine,
         count_tokens=estimate_tokens,
         calls=Threads(CALLS, "aws"),

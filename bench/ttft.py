@@ -32,7 +32,7 @@ from bench import cloud
 from bench.report import Figure, Goal, finish, percentile, reported
 from chatcore.adapters.triton import TritonEngine
 from chatcore.domain.chat import Message, Role
-from chatcore.domain.context import build
+from chatcore.domain.context import History, build, room_for
 from chatcore.domain.ledger import estimate_tokens
 from chatcore.domain.tiers import DEFAULTS, Tier
 from local.worker import MODEL_NAME
@@ -176,8 +176,7 @@ async def _ask_engine(engine: TritonEngine) -> float:
         run_id="",
         created_ms=0,
     )
-    budget_tokens = limits.context_tokens - limits.max_output_tokens
-    prompt = build([asked], "", budget_tokens, estimate_tokens)
+    prompt = build(History([asked]), "", room_for(limits), estimate_tokens)
     started_s = time.monotonic()
     first_ms = 0.0
     async for _ in engine.generate(prompt.text, limits.max_output_tokens):

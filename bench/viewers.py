@@ -167,11 +167,11 @@ class Client:
         if self._listening is not None:
             await self._listening
 
-    async def ask(self, text: str) -> Seen:
-        """Send into a new chat; returns as soon as it is on its way."""
+    async def ask(self, text: str, chat_id: str | None = None) -> Seen:
+        """Send into the chat, or a new one; returns as soon as it is on its way."""
         seen = Seen(message_id=uuid.uuid4().hex)
         self._asked[seen.message_id] = seen
-        await self._say(action="send", chat_id=None, message_id=seen.message_id, text=text)
+        await self._say(action="send", chat_id=chat_id, message_id=seen.message_id, text=text)
         return seen
 
     def seen(self) -> list[Seen]:

@@ -28,6 +28,7 @@ _DRAIN_S = 8
 _OUTPUTS = {
     "CHATS_TABLE": "ChatsTable",
     "MESSAGES_TABLE": "MessagesTable",
+    "SUMMARIES_TABLE": "SummariesTable",
     "RUNS_TABLE": "RunsTable",
     "CHECKPOINTS_TABLE": "CheckpointsTable",
     "LEDGERS_TABLE": "LedgersTable",
@@ -38,6 +39,7 @@ _OUTPUTS = {
     "INBOX_BASE_URL": "InboxBaseUrl",
     "DEAD_LETTER_URL": "DeadLetterQueueUrl",
     "TIERS_PARAMETER": "TiersParameter",
+    "COMPACT_STATE_MACHINE_ARN": "CompactStateMachineArn",
 }
 
 

@@ -19,7 +19,7 @@ from bench.scheduling.azure import Row, Send, sends
 from bench.scheduling.fleet import MAX_WAIT_S, Fleet
 from bench.scheduling.load_cases import SLOTS, Waits
 from chatcore.domain.scaling import Goals, Scale, backlog_slot_s, desired_workers
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import USER_TIERS, Tier
 
 START_S = 180.0
 DECIDE_EVERY_S = 30.0
@@ -151,7 +151,7 @@ def day(rows: Sequence[Row], per_s: float, day_s: float, least: int, most: int, 
     served = fleet.admitted
     return Day(
         moments=scaler.moments,
-        waits={tier: Waits.of(each for each in served if each.tier is tier) for tier in Tier},
+        waits={tier: Waits.of(each for each in served if each.tier is tier) for tier in USER_TIERS},
         worker_hours=scaler.paid_s / 3600,
         idle=1 - fleet.use.busy_s / fleet.use.slot_s,
         refused=len(fleet.refused) / (len(fleet.refused) + len(served)),

@@ -32,7 +32,7 @@ from bench.scheduling.load_cases import (
     loaded,
     mean_of,
 )
-from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.domain.tiers import DEFAULTS, USER_TIERS, Tier
 
 LOADS = (0.8, 1.0, 1.2, 1.5)
 FLOOD_LOAD = 0.8
@@ -98,7 +98,7 @@ def measure(whole: Sequence[azure.Row], size: Size, pool: Executor) -> Figures:
     part = azure.part(whole, size.begin_s, size.flood_end_s)
     floods = {
         tier: pool.map(flooded, repeat(part), repeat(FLOOD_LOAD * per_s), repeat(tier), seeds)
-        for tier in (None, *Tier)
+        for tier in (None, *USER_TIERS)
     }
     grown = scaled.result()
     fixed = {
@@ -134,7 +134,7 @@ def goals(found: Figures) -> dict[str, Goal]:
         )
         goals[f"load_{load}_busy_while_work_waits"] = at_least(with_free.busy_while_waiting, 0.99)
         goals[f"load_{load}_free_refused"] = reported(with_free.refused[Tier.FREE])
-    for by in Tier:
+    for by in USER_TIERS:
         ratio = found.floods[by].all.p99_s / found.floods[None].all.p99_s
         goals[f"flood_by_{by}_ttft_p99_of_that_without"] = at_most(ratio, 1.1)
     scaled, *_, peak = found.days.values()
@@ -217,7 +217,7 @@ def _loads(loads: Mapping[float, tuple[Outcome, Outcome]]) -> Table:
         title_justify="left",
     )
     for load, (with_free, without) in loads.items():
-        for tier in reversed(Tier):
+        for tier in reversed(USER_TIERS):
             waits, alone = with_free.waits[tier], without.waits[tier]
             table.add_row(
                 *(f"{load:g}", str(tier), f"{waits.p50_s:.2f}", f"{waits.p99_s:.2f}"),
@@ -237,7 +237,14 @@ def _loads(loads: Mapping[float, tuple[Outcome, Outcome]]) -> Table:
 
 def _floods(floods: Mapping[Tier | None, Outcome]) -> Table:
     table = Table(
-        *("who floods", "runs", "others' TTFT p50", "p99", "ratio", *(f"p99 of {t}" for t in Tier)),
+        *(
+            "who floods",
+            "runs",
+            "others' TTFT p50",
+            "p99",
+            "ratio",
+            *(f"p99 of {t}" for t in USER_TIERS),
+        ),
         title=f"One user at his cap beside a load of {FLOOD_LOAD:g}, {FLOOD_WORKERS} workers",
         title_justify="left",
     )
@@ -248,7 +255,7 @@ def _floods(floods: Mapping[Tier | None, Outcome]) -> Table:
             str(DEFAULTS[by].max_active_runs if by else 0),
             *(f"{others.all.p50_s:.2f}", f"{others.all.p99_s:.2f}"),
             f"{others.all.p99_s / alone:.3f}",
-            *(f"{others.waits[tier].p99_s:.2f}" for tier in Tier),
+            *(f"{others.waits[tier].p99_s:.2f}" for tier in USER_TIERS),
         )
     return table
 

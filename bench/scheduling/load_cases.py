@@ -15,7 +15,7 @@ from bench.report import percentile
 from bench.scheduling.azure import Row, Send, rate_per_s, send, sends
 from bench.scheduling.fleet import MAX_WAIT_S, Fleet
 from chatcore.domain.errors import Code
-from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.domain.tiers import DEFAULTS, USER_TIERS, Tier
 
 WORKERS = 8
 SLOTS = 16
@@ -135,13 +135,13 @@ def outcome(fleet: Fleet, of: Sequence[Send]) -> Outcome:
     pauses_s = [pause_s for each in served for pause_s in each.pauses_s]
     use = fleet.use
     return Outcome(
-        waits={tier: Waits.of(each for each in served if each.tier is tier) for tier in Tier},
+        waits={tier: Waits.of(each for each in served if each.tier is tier) for tier in USER_TIERS},
         paying=Waits.of(each for each in served if each.tier is not Tier.FREE),
         all=Waits.of(served),
         busy=use.busy_s / use.slot_s,
         busy_while_waiting=use.busy_waited_s / use.waited_s if use.waited_s else 1.0,
-        refused={tier: refused[tier] / max(1, sent[tier]) for tier in Tier},
-        too_old={tier: too_old[tier] / max(1, sent[tier]) for tier in Tier},
+        refused={tier: refused[tier] / max(1, sent[tier]) for tier in USER_TIERS},
+        too_old={tier: too_old[tier] / max(1, sent[tier]) for tier in USER_TIERS},
         preempted=len(pauses_s) / len(served),
         moved=sum(shared.moves for shared in fleet.tiers.values()) / len(served),
         pause_p99_s=percentile(pauses_s, 99) if pauses_s else 0.0,
@@ -152,13 +152,13 @@ def outcome(fleet: Fleet, of: Sequence[Send]) -> Outcome:
 def mean_of(copies: Sequence[Outcome]) -> Outcome:
     """Of the copies' figures, each by itself; what was longest, of all copies."""
     return Outcome(
-        waits={tier: _mean_waits([each.waits[tier] for each in copies]) for tier in Tier},
+        waits={tier: _mean_waits([each.waits[tier] for each in copies]) for tier in USER_TIERS},
         paying=_mean_waits([each.paying for each in copies]),
         all=_mean_waits([each.all for each in copies]),
         busy=fmean(each.busy for each in copies),
         busy_while_waiting=fmean(each.busy_while_waiting for each in copies),
-        refused={tier: fmean(each.refused[tier] for each in copies) for tier in Tier},
-        too_old={tier: fmean(each.too_old[tier] for each in copies) for tier in Tier},
+        refused={tier: fmean(each.refused[tier] for each in copies) for tier in USER_TIERS},
+        too_old={tier: fmean(each.too_old[tier] for each in copies) for tier in USER_TIERS},
         preempted=fmean(each.preempted for each in copies),
         moved=fmean(each.moved for each in copies),
         pause_p99_s=fmean(each.pause_p99_s for each in copies),

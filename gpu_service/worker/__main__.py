@@ -13,6 +13,7 @@ from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.spot import spot_notice
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
+from chatcore.adapters.stepfunctions import StatesCompactions, StatesWaits, states_client
 from chatcore.adapters.triton import TritonEngine
 from chatcore.adapters.vocabulary import load_vocabulary
 from chatcore.domain.calendar import LANES
@@ -35,12 +36,15 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
     client = sqs_client(CALLS + len(LANES) + 1)
     engine = TritonEngine(settings.triton_url, settings.model_name)
     posts = AsyncApiGatewayPosts(settings.callback_url, POSTS)
+    states = states_client()
     parts = WorkerParts(
         stores=dynamo_stores(open_tables(settings.tables, CALLS)),
         lanes=SqsLanes(client, settings.lane_base_url, settings.dead_letter_url),
         inboxes=SqsInboxes(client, settings.inbox_base_url),
         posts=posts,
         tiers=SsmTiers(ssm_client(), settings.tiers_parameter, logger, now_ms),
+        compactions=StatesCompactions(states, settings.compact_state_machine_arn),
+        waits=StatesWaits(states),
         engine=engine,
         count_tokens=load_vocabulary(settings.vocabulary_path),
         calls=calls,
@@ -53,6 +57,7 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
         drain_s=settings.drain_s,
         first_token_timeout_s=settings.first_token_timeout_s,
         next_token_timeout_s=settings.next_token_timeout_s,
+        history_bytes=settings.history_bytes,
     )
     worker = Worker(settings.worker_id, parts, limits)
     loop = asyncio.get_running_loop()

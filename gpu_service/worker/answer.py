@@ -1,4 +1,5 @@
-"""Owns the making of one answer, from a delivered job to the committed end.
+"""Owns the making of one answer, from a delivered job to the committed end. Titles and summaries go the
+same way, with nobody watching, no account and no checkpoints: their text is small, and made anew.
 
     claim ∥ read history ──▶ prompt ──▶ engine ──▶ text grows ──▶ settle ──▶ acknowledge
         └──▶ dispatch: the user's next run is put into the lanes         ▲
@@ -14,14 +15,13 @@ ahead of them meanwhile has his job put into the lane where it now belongs.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
 
 from aws_lambda_powertools import Logger
 
 from chatcore.domain import lease
 from chatcore.domain.calendar import returns_of
-from chatcore.domain.chat import Message, Role, answer_of
-from chatcore.domain.context import CountTokens, build
 from chatcore.domain.errors import (
     Code,
     EngineFailed,
@@ -31,23 +31,23 @@ from chatcore.domain.errors import (
     StoreUnavailable,
     Terminal,
 )
-from chatcore.domain.ledger import cost_tokens, prompt_tokens
-from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Run
+from chatcore.domain.ledger import cost_tokens
+from chatcore.domain.run import MAX_ATTEMPTS, Ending, Event, FinishReason, Kind, Run
 from chatcore.domain.tiers import Tiers
 from chatcore.domain.waiting import Reason, Wait
-from chatcore.ports import Engine, Lanes, Stores
+from chatcore.ports import Engine, Lanes, Over, Stores
 from chatcore.protocol.queue import Job
 from chatcore.protocol.websocket import Event as FrameEvent
 from chatcore.protocol.websocket import RunRewound, queued_for, started_for
 from chatcore.services.claim import Mine, claim
-from chatcore.services.history import read_history
 from chatcore.services.settle import settle
+from gpu_service.worker.aftermath import Aftermath
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.delivery import Delivery
-from gpu_service.worker.histories import Histories
 from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.placing import Placing
+from gpu_service.worker.prompting import Asked, Gathered, Prompting
 from gpu_service.worker.pull import Turn
 from gpu_service.worker.threads import Calls
 
@@ -69,11 +69,12 @@ class Maker:
     stores: Stores
     lanes: Lanes
     placing: Placing
+    prompting: Prompting
+    aftermath: Aftermath
     engine: Engine
     broadcast: Broadcast
     checkpoints: Checkpoints
     calls: Calls
-    count_tokens: CountTokens
     logger: Logger
     now_ms: Callable[[], int]
     tiers: Callable[[], Tiers]
@@ -83,7 +84,6 @@ class Maker:
     next_token_timeout_s: float
     live: dict[str, LiveRun]
     early_cancels: set[str]
-    histories: Histories = field(default_factory=Histories)
 
     async def make(self, delivery: Delivery, turn: Turn) -> None:
         """Never raises. The turn is released as soon as the engine is done with the run."""
@@ -107,10 +107,8 @@ class Maker:
         received_ms = self.now_ms()
         if await self.placing.is_elsewhere(delivery, turn.contended):
             return
-        limits = self.tiers()[job.tier]
-        budget_tokens = prompt_tokens(limits)
         claimed = asyncio.Event()
-        history = asyncio.create_task(self._history(delivery, budget_tokens, claimed))
+        gathering = asyncio.create_task(self.prompting.gathered(delivery, claimed))
         try:
             outcome = await self.calls(
                 claim, self.stores.runs, job.run_id, self.worker_id, self.inbox, self.now_ms()
@@ -118,15 +116,16 @@ class Maker:
             if isinstance(outcome, Mine):
                 claimed.set()
                 live = self._begin(outcome)
-                keeping = [
-                    asyncio.create_task(self._keep(delivery, live)),
-                    asyncio.create_task(self.placing.dispatched(live)),
-                ]
+                keeping = [asyncio.create_task(self._keep(delivery, live))]
+                if live.is_background:
+                    live.dispatched.set()
+                else:
+                    keeping.append(asyncio.create_task(self.placing.dispatched(live)))
                 timings = _Timings(
                     delivery.sent_ms, live.run.created_ms, received_ms, self.now_ms()
                 )
                 try:
-                    await self._answer(delivery, live, history, turn, timings)
+                    await self._answer(delivery, live, gathering, turn, timings)
                 finally:
                     turn.settle(cost_tokens(live.usage))
                     for task in keeping:
@@ -140,28 +139,11 @@ class Maker:
                     self.early_cancels.discard(job.run_id)
                 return
         finally:
-            history.cancel()
+            gathering.cancel()
         turn.release()
+        if isinstance(outcome, Over):
+            await self.aftermath.told(job)
         await self.placing.turned_down(delivery, outcome)
-
-    async def _history(
-        self, delivery: Delivery, budget_tokens: int, claimed: asyncio.Event
-    ) -> Sequence[Message]:
-        """Up to the run's own message, in reading order; read only where it is not known here."""
-        job = delivery.job
-        if job.offered_ms and delivery.lane is not None:
-            # An offer's twin: most likely its run is being made already, and this is read for nothing.
-            await claimed.wait()
-        known = self.histories.get(job.chat_id, job.prior_seq) if delivery.text else None
-        if known is None:
-            return await self.calls(
-                read_history,
-                self.stores.messages,
-                job.chat_id,
-                job.message_seq,
-                budget_tokens,
-            )
-        return [*known, _message_of(job, delivery.text)]
 
     def _begin(self, mine: Mine) -> LiveRun:
         run = mine.run
@@ -180,7 +162,7 @@ class Maker:
         self,
         delivery: Delivery,
         live: LiveRun,
-        history: "asyncio.Task[Sequence[Message]]",
+        gathering: "asyncio.Task[Gathered]",
         turn: Turn,
         timings: "_Timings",
     ) -> None:
@@ -191,7 +173,7 @@ class Maker:
             live.stop = Stop.CANCEL
         elif run.attempts < MAX_ATTEMPTS:
             live.generation = asyncio.create_task(
-                self._generate(live, history, reason, timings, turn)
+                self._generate(live, gathering, reason, timings, turn)
             )
             try:
                 await live.generation
@@ -201,6 +183,8 @@ class Maker:
             except Exception as error:
                 fault = error
                 self.logger.warning("engine.fault", extra={"reason": repr(error)})
+        if run.kind is Kind.SUMMARY and reason and live.stop is None:
+            await self._read_ahead(live, gathering.result())
         turn.release()
         if live.stop is Stop.LOST:
             self.logger.warning("run.lost")
@@ -213,41 +197,32 @@ class Maker:
             await self._hand_back(delivery, live, fault)
             return
         ending = _ending(live, fault, reason, self.now_ms())
+        gathered = None
+        if gathering.done() and not gathering.cancelled() and not gathering.exception():
+            gathered = gathering.result()
+        if live.is_background and gathered is not None:
+            ending = await self.aftermath.taken(run, gathered, ending)
         await self._settle(delivery, live, ending)
-        if live.ended is not None and history.done() and not history.exception():
-            self._remember(live.run, ending, history.result())
-        if ending.event is Event.FAIL and live.ended is not None:
+        if live.ended is None or live.is_background:
+            return
+        if gathered is not None:
+            await self.aftermath.answered(run, ending, gathered)
+        if ending.event is Event.FAIL:
             await self._bury(delivery.job, live.ended, fault)
-
-    def _remember(self, run: Run, ending: Ending, history: Sequence[Message]) -> None:
-        """What the chat's next prompt is built from, as its next reader would find it."""
-        answer = answer_of(run, ending)
-        known = [*history, answer] if answer else history
-        self.histories.put(run.chat_id, run.message_seq + 1, known)
 
     async def _generate(
         self,
         live: LiveRun,
-        history: "asyncio.Task[Sequence[Message]]",
+        gathering: "asyncio.Task[Gathered]",
         reason: list[str],
         timings: "_Timings",
         turn: Turn,
     ) -> None:
         """Raises what the engine raises, and EngineUnavailable where it is silent for too long."""
-        run = live.run
-        limits = self.tiers()[run.tier]
-        max_output_tokens = max(1, limits.max_output_tokens - run.spent.output_tokens)
-        prompt = await self.calls(
-            build,
-            await history,
-            live.text,
-            limits.context_tokens - max_output_tokens,
-            self.count_tokens,
-        )
-        if prompt.tokens > limits.context_tokens - max_output_tokens:
-            raise PromptTooLong(f"{prompt.tokens} tokens")
+        asked = await self.calls(self.prompting.asked, live.run, await gathering, live.text)
+        live.context = asked.plan
         timings.prompted_ms = self.now_ms()
-        stream = self.engine.generate(prompt.text, max_output_tokens)
+        stream = self.engine.generate(asked.text, asked.max_output_tokens)
         loop = asyncio.get_running_loop()
         timeout_s = self.first_token_timeout_s
         try:
@@ -257,7 +232,7 @@ class Maker:
                     if not timings.first_token_ms:
                         timings.first_token_ms = self.now_ms()
                         turn.has_read()
-                        self._log_first_token(live, timings, prompt.tokens, prompt.messages)
+                        self._log_first_token(live, timings, asked)
                         timeout_s = self.next_token_timeout_s
                     live.usage = piece.usage
                     live.append(piece.text)
@@ -270,6 +245,20 @@ class Maker:
         finally:
             await stream.aclose()
         raise EngineFailed("the stream ended without a finish reason")
+
+    async def _read_ahead(self, live: LiveRun, gathered: Gathered) -> None:
+        """Have the engine read what the chat's next prompt will begin with, so that the first turn with the
+        new summary need not wait for that. Nothing depends on it."""
+        prefix = await self.aftermath.next_prefix(live.run, gathered, live.text)
+        if prefix is None:
+            return
+        try:
+            async with asyncio.timeout(self.first_token_timeout_s):
+                async with aclosing(self.engine.generate(prefix, 1)) as stream:
+                    async for _ in stream:
+                        break
+        except (Retryable, Terminal, TimeoutError) as error:
+            self.logger.warning("prefix.not_read_ahead", extra={"reason": repr(error)})
 
     async def _keep(self, delivery: Delivery, live: LiveRun) -> None:
         """Until cancelled: make text durable, and keep lease and visibility alive."""
@@ -302,6 +291,8 @@ class Maker:
     async def _charge(self, live: LiveRun) -> None:
         """What the run has cost beyond what its user's account holds for it already."""
         run, cost = live.run, live.cost()
+        if live.is_background:
+            return
         if live.dispatched.is_set() and cost > live.charged:
             await self.calls(self.stores.ledgers.charge, run.user_id, run.run_id, cost)
             live.charged = cost
@@ -320,9 +311,13 @@ class Maker:
         if renewed.cancel_requested:
             # The message to the inbox may have been lost; the note on the run was not.
             live.break_off(Stop.CANCEL)
+        if not await self.aftermath.is_awaited(delivery.job):
+            live.break_off(Stop.CANCEL)
         await delivery.keep(self.placing.calendars(run.tier).front)
 
     async def _checkpoint(self, live: LiveRun) -> None:
+        if live.is_background:
+            return
         for piece in live.next_checkpoints():
             if not live.may_speak():
                 return
@@ -391,6 +386,7 @@ class Maker:
             },
         )
         await self._until_dispatched(live)
+        await self.aftermath.told(delivery.job)
         await delivery.acknowledge()
 
     async def _bury(self, job: Job, run: Run, fault: Exception | None) -> None:
@@ -405,16 +401,17 @@ class Maker:
         }
         await self.calls(self.lanes.bury, job, why)
 
-    def _log_first_token(
-        self, live: LiveRun, timings: "_Timings", prompt_tokens: int, messages: int
-    ) -> None:
-        """The hops of the way to the first token; `make bench-ttft` reads this line."""
+    def _log_first_token(self, live: LiveRun, timings: "_Timings", asked: Asked) -> None:
+        """The hops of the way to the first token, which `make bench-ttft` reads, and how the prompt was
+        made up: numbers and places, no text."""
+        plan = asked.plan
         self.logger.info(
             "run.first_token",
             extra={
                 "epoch": live.run.epoch,
-                "prompt_tokens": prompt_tokens,
-                "prompt_messages": messages,
+                "kind": str(live.run.kind),
+                "prompt_tokens": asked.tokens,
+                "context": None if plan is None else asdict(plan),
                 "created_ms": timings.created_ms,
                 "enqueued_ms": timings.enqueued_ms,
                 "received_ms": timings.received_ms,
@@ -450,6 +447,7 @@ def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_
         usage=live.total(),
         finish_reason=FinishReason.LENGTH if reasons == ["length"] else FinishReason.STOP,
         context_tokens=live.usage.input_tokens + live.usage.output_tokens or None,
+        context=live.context,
     )
     if completed:
         return ending
@@ -471,16 +469,3 @@ def _failure(fault: Exception | None) -> Code:
     if isinstance(fault, PromptTooLong):
         return Code.PROMPT_TOO_LONG
     return Code.ENGINE_UNAVAILABLE if isinstance(fault, EngineUnavailable) else Code.ENGINE_ERROR
-
-
-def _message_of(job: Job, text: str) -> Message:
-    """The user's message that came with an offer, as far as a prompt needs it."""
-    return Message(
-        chat_id=job.chat_id,
-        seq=job.message_seq,
-        message_id="",
-        role=Role.USER,
-        text=text,
-        run_id=job.run_id,
-        created_ms=0,
-    )

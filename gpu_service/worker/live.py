@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from chatcore.domain import lease
+from chatcore.domain.context_plan import ContextPlan
 from chatcore.domain.ledger import cost_tokens, virtual
-from chatcore.domain.run import Run, Usage
+from chatcore.domain.run import Kind, Run, Usage
 from chatcore.domain.stream import Checkpoint, all_deltas
 
 
@@ -40,8 +41,9 @@ class LiveRun:
     the greatest offset that was put into a frame; durable: the length that checkpoints hold; usage: of
     this epoch; alone_since_ms: when the last of its viewers left, None while there are some, or where
     there never were; charged: what its user's account holds for it, in virtual time; dispatched: that
-    account knows that it has a slot; frozen: its text will not change any more; keeping: held by whoever
-    writes its checkpoints, lease and visibility, which are not ours any more once it is handed back."""
+    account knows that it has a slot; context: how its prompt was made up; frozen: its text will not
+    change any more; keeping: held by whoever writes its checkpoints, lease and visibility, which are not
+    ours any more once it is handed back."""
 
     run: Run
     text: str
@@ -56,6 +58,7 @@ class LiveRun:
     charged: int = 0
     dispatched: asyncio.Event = field(default_factory=asyncio.Event)
     generation: "asyncio.Task[None] | None" = None
+    context: ContextPlan | None = None
     frozen: bool = False
     handed_back: bool = False
     keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -100,6 +103,10 @@ class LiveRun:
         if self.run.viewers:
             self.text = self.text[: self.shown]
         self.frozen = True
+
+    @property
+    def is_background(self) -> bool:
+        return self.run.kind is not Kind.ANSWER
 
     @property
     def silenced(self) -> bool:

@@ -21,6 +21,7 @@ from chatcore.domain.affinity import Leave, leave
 from chatcore.domain.calendar import Calendar, latest_number, returns_of
 from chatcore.domain.errors import Retryable
 from chatcore.domain.lanes import RETURNS
+from chatcore.domain.run import Kind
 from chatcore.domain.tiers import Tier, Tiers
 from chatcore.domain.waiting import lane_for
 from chatcore.ports import Held, Inboxes, Lanes, Over, Stores
@@ -63,16 +64,17 @@ class Placing:
         if isinstance(outcome, Over):
             self.logger.info("job.over")
             job = delivery.job
-            await self.calls(
-                dispatch,
-                self.stores,
-                self.lanes,
-                self.calendars(job.tier),
-                job.user_id,
-                job.run_id,
-                self.tiers()[job.tier].weight,
-                self.now_ms(),
-            )
+            if job.kind is Kind.ANSWER:
+                await self.calls(
+                    dispatch,
+                    self.stores,
+                    self.lanes,
+                    self.calendars(job.tier),
+                    job.user_id,
+                    job.run_id,
+                    self.tiers()[job.tier].weight,
+                    self.now_ms(),
+                )
             await delivery.acknowledge()
             return
         # Held: the holder may die yet, so the job stays, to be looked at when the lease is over.

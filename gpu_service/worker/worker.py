@@ -6,21 +6,34 @@ from dataclasses import dataclass, field
 
 from aws_lambda_powertools import Logger
 
-from chatcore.domain.context import CountTokens
+from chatcore.domain.context_plan import CountTokens
 from chatcore.domain.errors import Retryable
 from chatcore.domain.preemption import Candidate, victim
 from chatcore.domain.stream import Place, resume_at
 from chatcore.domain.tiers import Tier
-from chatcore.ports import AsyncPosts, Engine, Inboxes, Lanes, Posted, Stores, TierSource
+from chatcore.ports import (
+    AsyncPosts,
+    Compactions,
+    Engine,
+    Inboxes,
+    Lanes,
+    Posted,
+    Stores,
+    TierSource,
+    Waits,
+)
 from chatcore.protocol.queue import Attach, Cancel, Offer
 from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
 from chatcore.services.attach import frames_for
+from gpu_service.worker.aftermath import Aftermath
 from gpu_service.worker.answer import Maker
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.delivery import Delivery
+from gpu_service.worker.histories import MAX_BYTES, Histories
 from gpu_service.worker.live import LiveRun, Stop
 from gpu_service.worker.placing import Placing
+from gpu_service.worker.prompting import Prompting
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.survey import Survey
 from gpu_service.worker.threads import Calls
@@ -52,6 +65,8 @@ class WorkerParts:
     inboxes: Inboxes
     posts: AsyncPosts
     tiers: TierSource
+    compactions: Compactions
+    waits: Waits
     engine: Engine
     count_tokens: CountTokens
     calls: Calls
@@ -66,6 +81,7 @@ class WorkerLimits:
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
+    history_bytes: int = MAX_BYTES
 
 
 @dataclass(slots=True)
@@ -94,15 +110,38 @@ class Worker:
             lambda tier: puller.calendar(tier),
             self.worker_id,
         )
+        histories = Histories(self.limits.history_bytes)
+        prompting = Prompting(
+            parts.stores,
+            parts.calls,
+            parts.count_tokens,
+            parts.now_ms,
+            lambda: puller.tiers,
+            histories,
+        )
+        aftermath = Aftermath(
+            parts.stores,
+            parts.lanes,
+            parts.compactions,
+            parts.waits,
+            parts.calls,
+            parts.count_tokens,
+            parts.logger,
+            parts.now_ms,
+            lambda: puller.tiers,
+            self.worker_id,
+            histories,
+        )
         maker = Maker(
             stores=parts.stores,
             lanes=parts.lanes,
             placing=placing,
+            prompting=prompting,
+            aftermath=aftermath,
             engine=parts.engine,
             broadcast=broadcast,
             checkpoints=Checkpoints(parts.stores.runs, parts.calls, parts.now_ms),
             calls=parts.calls,
-            count_tokens=parts.count_tokens,
             logger=parts.logger,
             now_ms=parts.now_ms,
             tiers=lambda: puller.tiers,

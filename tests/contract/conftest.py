@@ -13,8 +13,9 @@ from moto import mock_aws
 
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.domain.calendar import LANES
 from chatcore.ports import Inboxes, Lanes, Stores

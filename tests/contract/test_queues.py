@@ -2,7 +2,9 @@
 
 from chatcore.adapters.memory.queues import MemoryLanes
 from chatcore.adapters.sqs import SqsLanes
+from chatcore.domain.calendar import returns_of
 from chatcore.domain.lanes import Lane
+from chatcore.domain.run import Kind
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Inboxes, Lanes
 from chatcore.protocol.queue import Attach, Cancel, Control, Job, Offer, decode_job
@@ -28,6 +30,24 @@ class TestLanes:
         received = lanes.receive(LANE, 1)
         assert received is not None
         assert received.item == job_of()
+
+    def test_a_job_of_the_background_too(self, lanes: Lanes) -> None:
+        lane = returns_of(Tier.BACKGROUND)
+        job = Job(
+            run_id="b_1",
+            chat_id="c_1",
+            user_id="user-alice",
+            tier=Tier.BACKGROUND,
+            message_seq=7,
+            prior_seq=3,
+            kind=Kind.SUMMARY,
+            summary_id="b_0",
+            task_token="AQ+/=" * 200,
+        )
+        lanes.send(lane, job)
+        received = lanes.receive(lane, 1)
+        assert received is not None
+        assert received.item == job
 
     def test_lanes_are_apart(self, lanes: Lanes) -> None:
         lanes.send(LANE, job_of())

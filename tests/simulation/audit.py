@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatcore.adapters.memory.stores import MemoryDatabase
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.domain.chat import Message, Role
 from chatcore.domain.ledger import Ledger, cost_tokens
-from chatcore.domain.run import ACTIVE, TERMINAL, Ending, FinishReason, Run, Status, Usage
+from chatcore.domain.run import ACTIVE, TERMINAL, Ending, FinishReason, Kind, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed
@@ -135,7 +135,7 @@ class Audit:
             keys = [(piece.run_id, piece.epoch, piece.offset) for piece in args[0]]
             if len(set(keys)) != len(keys):
                 self.broke(f"{who} writes the same item twice in a batch: {keys}")
-        elif name == "put":
+        elif name == "put" and isinstance(args[0], Ledger):
             self._look_at_the_first(who, args[0])
         if name in OF_THE_BOOKS:
             self._look_at_the_books()
@@ -179,6 +179,8 @@ class Audit:
         self._durable_then[key] = durable
 
     def _ended(self, who: str, run: Run, ending: Ending) -> None:
+        if run.kind is not Kind.ANSWER:
+            return
         stored = self.database.runs[run.run_id]
         answer = self.database.messages.get((run.chat_id, run.message_seq + 1))
         text = "" if answer is None else answer.text
@@ -196,6 +198,8 @@ class Audit:
 
     def _report(self, run_id: str, epoch: int, total: Usage) -> None:
         """The holder of an epoch says what was spent on the run so far."""
+        if self.runs[run_id].kind is not Kind.ANSWER:
+            return
         session = self.sessions.get((run_id, epoch))
         expected = self.reported.get(run_id, Usage()) + (session.usage if session else Usage())
         if total != expected:
@@ -213,7 +217,7 @@ class Audit:
 
     def _look_at_the_books(self) -> None:
         """Between any two calls: reserved is what is active, charged is what has ended, once each."""
-        runs = self.database.runs.values()
+        runs = [run for run in self.database.runs.values() if run.kind is Kind.ANSWER]
         for user_id, ledger in self.database.ledgers.items():
             active = {r.run_id for r in runs if r.user_id == user_id and r.status in ACTIVE}
             if set(ledger.active) != active:
@@ -373,6 +377,9 @@ class Audit:
 
     def look_at_the_end(self, calm_s: float) -> None:
         for run_id, run in self.runs.items():
+            if run.kind is not Kind.ANSWER:
+                self._look_at_the_background(run)
+                continue
             committed = self.committed.get(run_id)
             if committed is None:
                 self.broke(f"{run_id} has not ended: {_brief(run)}")
@@ -386,17 +393,28 @@ class Audit:
                 self.broke(f"{answer.message_id} is not what was committed")
         if len({answer.run_id for answer in answers}) != len(answers):
             self.broke("a run has two answers")
-        asked = [run.message_id for run in self.runs.values()]
+        asked = [run.message_id for run in self.runs.values() if run.kind is Kind.ANSWER]
         if len(set(asked)) != len(asked):
             self.broke("a message has two runs")
         self._look_at_the_books()
         self._look_at_the_deleted()
 
+    def _look_at_the_background(self, run: Run) -> None:
+        """A run that was asked for, but whose job was never sent, is nobody's loss."""
+        if run.run_id in self._put and run.status not in TERMINAL:
+            self.broke(f"{run.run_id} has not ended: {_brief(run)}")
+        chat = self.database.chats.get((run.user_id, run.chat_id))
+        if run.status is Status.COMPLETED and chat is not None and not chat.title:
+            self.broke(f"{run.run_id} has made a title, and {run.chat_id} has none")
+
     def _look_at_the_deleted(self) -> None:
         chats = {chat.chat_id for chat in self.database.chats.values()}
         hidden = [c.chat_id for c in self.database.chats.values() if c.deleted_ms is not None]
         left = {m.chat_id for m in self.database.messages.values()} - chats
-        runs = {run.chat_id for run in self.database.runs.values()} - chats
+        # A run in the background holds no text, and expires.
+        runs = {
+            run.chat_id for run in self.database.runs.values() if run.kind is Kind.ANSWER
+        } - chats
         if hidden or left or runs:
             self.broke(
                 f"deleted, but there yet: chats {hidden}, messages of {left}, runs of {runs}"

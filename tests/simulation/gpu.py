@@ -11,9 +11,10 @@ import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from chatcore.domain.context import defused
 from chatcore.domain.errors import EngineFailed, EngineRefused, EngineUnavailable
+from chatcore.domain.markup import defused
 from chatcore.domain.run import Usage
+from chatcore.domain.title import OPENING
 from chatcore.ports import Generated
 from tests.simulation.audit import Audit, Session
 from tests.simulation.cloud import Weather
@@ -43,6 +44,10 @@ class Gpu:
     async def generate(
         self, prompt: str, max_output_tokens: int
     ) -> AsyncGenerator[Generated, None]:
+        if OPENING in prompt:
+            async for generated in self._title(len(prompt) // 4):
+                yield generated
+            return
         found = _PROMPT.fullmatch(prompt)
         assert found is not None, prompt
         message_id, continuation = found.groups()
@@ -56,6 +61,16 @@ class Gpu:
                 yield generated
         finally:
             self.sessions.discard(id(session))
+
+    async def _title(self, input_tokens: int) -> AsyncGenerator[Generated, None]:
+        """Nobody watches it, so it is not looked at as it grows; it may fail like all."""
+        fault = self._fault()
+        for number, text in enumerate(("A title ", "of this world"), start=1):
+            await asyncio.sleep(self.weather.rng.uniform(0, 0.5))
+            if fault is not None:
+                raise fault
+            usage = Usage(input_tokens, 0, number)
+            yield Generated(text, usage, "stop" if number == 2 else None)
 
     async def _pieces(self, session: Session, input_tokens: int) -> AsyncGenerator[Generated, None]:
         rng, rates = self.weather.rng, self.weather.rates

@@ -7,7 +7,7 @@ it does is not hidden by the others.
 import random
 from dataclasses import dataclass, fields, replace
 
-from chatcore.domain.tiers import DEFAULTS, Tiers
+from chatcore.domain.tiers import DEFAULTS, USER_TIERS, Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,16 @@ def _about_slots(plan: Plan, rng: random.Random) -> Plan:
         deletes=rng.choice((0.0, 0.3)),
         token_s=rng.choice((0.2, 0.6)),
         tiers={
-            tier: replace(limits, overcommit_slots=extra, max_active_runs=3, abandon_grace_s=None)
-            for (tier, limits), extra in zip(DEFAULTS.items(), (0, 1, 1), strict=True)
+            **DEFAULTS,
+            **{
+                tier: replace(
+                    DEFAULTS[tier],
+                    overcommit_slots=extra,
+                    max_active_runs=3,
+                    abandon_grace_s=None,
+                )
+                for tier, extra in zip(USER_TIERS, (0, 1, 1), strict=True)
+            },
         },
     )
 
@@ -181,9 +189,11 @@ def _anything(rng: random.Random) -> Plan:
         impatience=rng.choice((0.0, 0.4)),
         deletes=rng.choice((0.0, 0.3, 0.6)),
         tiers={
-            tier: replace(limits, abandon_grace_s=rng.uniform(1, 10))
-            if rng.random() < 0.4
-            else limits
-            for tier, limits in DEFAULTS.items()
+            **DEFAULTS,
+            **{
+                tier: replace(DEFAULTS[tier], abandon_grace_s=rng.uniform(1, 10))
+                for tier in USER_TIERS
+                if rng.random() < 0.4
+            },
         },
     )

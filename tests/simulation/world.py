@@ -20,6 +20,7 @@ from unittest import mock
 from aws_lambda_powertools import Logger
 
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
+from chatcore.adapters.memory.states import MemoryCompactions, MemoryWaits
 from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain import calendar
@@ -27,7 +28,7 @@ from chatcore.domain.calendar import LANES
 from chatcore.domain.errors import Retryable
 from chatcore.domain.identity import User, run_id_for
 from chatcore.domain.lanes import Lane
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import USER_TIERS
 from chatcore.ports import Stores
 from chatcore.services.cancel import cancel
 from chatcore.services.chats import delete_chat
@@ -178,7 +179,7 @@ class World:
     # ── people ──
 
     async def _person(self, number: int) -> None:
-        user = User(f"user-{number}", self.rng.choice(list(Tier)))
+        user = User(f"user-{number}", self.rng.choice(USER_TIERS))
         async with contextlib.AsyncExitStack() as stack:
             devices = [
                 self._device(stack, user, f"{user.user_id}.{index}")
@@ -366,6 +367,7 @@ class World:
         return Stores(
             chats=remote(stores.chats),
             messages=remote(stores.messages),
+            summaries=remote(stores.summaries),
             runs=cast(Any, Remote(stores.runs, who, self.weather, self.audit.happened)),
             ledgers=cast(Any, Remote(stores.ledgers, who, self.weather, self.audit.happened)),
             usage=remote(stores.usage),
@@ -428,6 +430,8 @@ class World:
             inboxes=self._inboxes_for(name),
             posts=WorkerPosts(process, self.sockets, self.audit),
             tiers=self._tiers,
+            compactions=MemoryCompactions(),
+            waits=MemoryWaits(),
             engine=gpu,
             count_tokens=lambda text: len(text) // 4,
             calls=calls,

@@ -27,6 +27,7 @@ OUTPUTS = {
     "UserPoolClientId",
     "ChatsTable",
     "MessagesTable",
+    "SummariesTable",
     "RunsTable",
     "CheckpointsTable",
     "LedgersTable",
@@ -39,6 +40,7 @@ OUTPUTS = {
     "TiersParameter",
     "DeadLetterQueueUrl",
     "PurgeStateMachineArn",
+    "CompactStateMachineArn",
 }
 
 

@@ -41,7 +41,18 @@ ENVIRONMENTS = {
         "TIERS_PARAMETER",
         "POWERTOOLS_SERVICE_NAME",
     },
-    "PurgeChatFunction": {*_TABLES, "INBOX_BASE_URL", "POWERTOOLS_SERVICE_NAME"},
+    "PurgeChatFunction": {
+        *_TABLES,
+        "SUMMARIES_TABLE",
+        "INBOX_BASE_URL",
+        "POWERTOOLS_SERVICE_NAME",
+    },
+    "CompactChatFunction": {
+        "CHATS_TABLE",
+        "RUNS_TABLE",
+        "SUMMARIES_TABLE",
+        "POWERTOOLS_SERVICE_NAME",
+    },
 }
 
 

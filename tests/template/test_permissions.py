@@ -8,7 +8,7 @@ import pytest
 
 from tests.template.source import RESOURCES, of_type, properties, references
 
-_OF_A_CHAT = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable"}
+_OF_A_CHAT = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
 _RECORDS = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable", "LedgersTable"}
 _STANDING = {"CalendarsTable", "WorkersTable"}
 _LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-lane-*"
@@ -21,6 +21,20 @@ _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${
 _INDEX = "${ChatsTable.Arn}/index/by_activity"
 
 _TRACES = {"xray:PutTraceSegments": {"*"}, "xray:PutTelemetryRecords": {"*"}}
+
+_OF_A_STATE_MACHINE = {
+    "logs:CreateLogDelivery": {"*"},
+    "logs:DeleteLogDelivery": {"*"},
+    "logs:DescribeLogGroups": {"*"},
+    "logs:DescribeResourcePolicies": {"*"},
+    "logs:GetLogDelivery": {"*"},
+    "logs:ListLogDeliveries": {"*"},
+    "logs:PutResourcePolicy": {"*"},
+    "logs:UpdateLogDelivery": {"*"},
+    "xray:GetSamplingRules": {"*"},
+    "xray:GetSamplingTargets": {"*"},
+    **_TRACES,
+}
 
 
 def _log(group: str) -> dict[str, set[str]]:
@@ -70,17 +84,21 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
     },
     "PurgeStateMachineRole": {
         "lambda:InvokeFunction": {"PurgeChatFunction"},
-        "logs:CreateLogDelivery": {"*"},
-        "logs:DeleteLogDelivery": {"*"},
-        "logs:DescribeLogGroups": {"*"},
-        "logs:DescribeResourcePolicies": {"*"},
-        "logs:GetLogDelivery": {"*"},
-        "logs:ListLogDeliveries": {"*"},
-        "logs:PutResourcePolicy": {"*"},
-        "logs:UpdateLogDelivery": {"*"},
-        "xray:GetSamplingRules": {"*"},
-        "xray:GetSamplingTargets": {"*"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "CompactChatRole": {
+        "dynamodb:GetItem": {"ChatsTable", "RunsTable", "SummariesTable"},
+        "dynamodb:PutItem": {"RunsTable"},
+        "dynamodb:UpdateItem": {"ChatsTable"},
+        "dynamodb:DeleteItem": {"SummariesTable"},
+        "dynamodb:Query": {"SummariesTable"},
+        **_log("CompactChatLogs"),
         **_TRACES,
+    },
+    "CompactStateMachineRole": {
+        "lambda:InvokeFunction": {"CompactChatFunction"},
+        "sqs:SendMessage": {"LaneBackgroundReturns"},
+        **_OF_A_STATE_MACHINE,
     },
 }
 

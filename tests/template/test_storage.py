@@ -13,6 +13,7 @@ TABLES = of_type("AWS::DynamoDB::Table")
 SHAPES = {
     "ChatsTable": ("user_id", "chat_id", False),
     "MessagesTable": ("chat_id", "seq", False),
+    "SummariesTable": ("chat_id", "summary_id", False),
     "RunsTable": ("run_id", None, True),
     "CheckpointsTable": ("run_id", "part", True),
     "LedgersTable": ("user_id", None, False),

@@ -12,7 +12,7 @@ from chatcore.adapters.dynamo.items import CHECKPOINT_RETENTION_S
 from chatcore.domain.errors import Code
 from chatcore.domain.run import MAX_ATTEMPTS, TRANSITIONS
 from chatcore.domain.run import Event as RunEvent
-from chatcore.domain.tiers import DEFAULTS
+from chatcore.domain.tiers import DEFAULTS, USER_TIERS
 from chatcore.domain.usage import RETENTION_S as USAGE_RETENTION_S
 from chatcore.protocol import websocket as ws
 from local.accounts import ACCOUNTS
@@ -185,7 +185,8 @@ class TestSettings:
 class TestArchitecture:
     def test_tiers_are_as_told(self) -> None:
         told = {cells[0]: cells[1:] for cells in rows(page("architecture.md"), 8)}
-        for tier, limits in DEFAULTS.items():
+        for tier in USER_TIERS:
+            limits = DEFAULTS[tier]
             assert told[tier] == [
                 str(limits.weight),
                 str(limits.max_active_runs),

@@ -26,6 +26,7 @@ MORE_PAIRS = 25
 TABLES = (
     "CHATS",
     "MESSAGES",
+    "SUMMARIES",
     "RUNS",
     "CHECKPOINTS",
     "LEDGERS",
@@ -104,12 +105,15 @@ class Function:
 WS_MESSAGE = Function("ws_message", ("dynamodb", "sqs", "apigatewaymanagementapi", "ssm"))
 WS_AUTHORIZER = Function("ws_authorizer", ("dynamodb",))
 PURGE_CHAT = Function("purge_chat", ("dynamodb", "sqs"))
+COMPACT_CHAT = Function("compact_chat", ("dynamodb",))
 
 on_the_way_to_a_socket = pytest.mark.parametrize(
     "function", [WS_MESSAGE, WS_AUTHORIZER], ids=lambda function: function.name
 )
 lean = pytest.mark.parametrize(
-    "function", [WS_MESSAGE, WS_AUTHORIZER, PURGE_CHAT], ids=lambda function: function.name
+    "function",
+    [WS_MESSAGE, WS_AUTHORIZER, PURGE_CHAT, COMPACT_CHAT],
+    ids=lambda function: function.name,
 )
 
 

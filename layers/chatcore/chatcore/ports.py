@@ -18,6 +18,7 @@ from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import Ending, Run, Usage
 from chatcore.domain.stream import Checkpoint
+from chatcore.domain.summary import Summary, SummaryAsked
 from chatcore.domain.tiers import Tier, Tiers
 from chatcore.domain.usage import DayUsage
 from chatcore.protocol.queue import Control, Job
@@ -77,6 +78,21 @@ class ChatStore(Protocol):
     def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
         """The renamed chat; None where there is none or it is deleted."""
 
+    def entitle(self, user_id: str, chat_id: str, title: str) -> bool:
+        """Give a title to a chat that has none. False where it has one, is deleted or not there."""
+
+    def begin_compaction(self, run: Run, now_ms: int) -> bool:
+        """Store the run, which makes the chat's next summary, and note it in the chat; all or none. True
+        also where it is so already. False where the chat is deleted or gone, has another summary than the
+        run's former one, or another compaction under way that is not stale."""
+
+    def commit_summary(self, run: Run) -> bool:
+        """From now on the summary that the run has made is the chat's. True also where it is so already.
+        False where the chat is deleted or gone, or another run is at it or has been."""
+
+    def end_compaction(self, user_id: str, chat_id: str, run_id: str) -> None:
+        """Note that the run is not at it any more, if it was."""
+
     def mark_deleted(self, user_id: str, chat_id: str, now_ms: int) -> Chat | None:
         """Hide it. The chat as it is now (deleted before: unchanged); None where there is none."""
 
@@ -88,8 +104,23 @@ class MessageStore(Protocol):
     def newest(self, chat_id: str, limit: int, before_seq: int | None) -> Page[Message]:
         """Newest first, from below before_seq on. next_key: (seq, "")."""
 
+    def between(self, chat_id: str, after_seq: int, up_to_seq: int) -> Sequence[Message]:
+        """All of them, in reading order, the last place included."""
+
     def remove(self, chat_id: str, messages: Sequence[Message]) -> None:
         """Remove these, whichever are still there."""
+
+
+class SummaryStore(Protocol):
+    """Summaries as their runs have made them. Which of them is the chat's, the chat says."""
+
+    def put(self, summary: Summary) -> None:
+        """In place of what the same run has put before."""
+
+    def get(self, chat_id: str, summary_id: str) -> Summary | None: ...
+
+    def remove(self, chat_id: str, kept_id: str | None = None) -> None:
+        """Remove all of the chat's but the one to be kept."""
 
 
 MAX_CHECKPOINTS = 25
@@ -102,6 +133,9 @@ class RunStore(Protocol):
 
     def admit(self, admission: Admission) -> None:
         """Write run, message, chat and ledger, all or none. Raises Conflict."""
+
+    def put(self, run: Run) -> bool:
+        """Store a run of the background by itself. False where there is or was one of its id."""
 
     def get(self, run_id: str) -> Run | None: ...
 
@@ -119,7 +153,8 @@ class RunStore(Protocol):
         when it is lost."""
 
     def end(self, run: Run, ending: Ending) -> bool:
-        """End this epoch of the run: run, answer, chat, ledger and day of usage, all or none.
+        """End this epoch of the run: run, answer, chat, ledger and day of usage, all or none. Of a run in
+        the background there is nothing to be written but itself.
 
         False when the run is no longer in this epoch and a state that the event allows.
         """
@@ -135,8 +170,9 @@ class RunStore(Protocol):
         """Note on a running run that it is to be cancelled; None when it is not running."""
 
     def remove(self, run_ids: Sequence[str]) -> None:
-        """Remove runs and their checkpoints, whichever are still there. Of an ended run its id stays
-        for as long as the run would have: a late repeat of its send must not make it anew."""
+        """Remove runs and their checkpoints, whichever are still there. Of a run that has ended, or is of
+        the background, its id stays for as long as the run would have: a late repeat must not make it
+        anew."""
 
     def put_checkpoints(self, checkpoints: Sequence[Checkpoint], now_ms: int) -> None:
         """Write these, at most MAX_CHECKPOINTS, each by itself, no two in one place. Raises
@@ -197,6 +233,7 @@ class TicketStore(Protocol):
 class Stores:
     chats: ChatStore
     messages: MessageStore
+    summaries: SummaryStore
     runs: RunStore
     ledgers: LedgerStore
     usage: UsageStore
@@ -272,6 +309,23 @@ class AsyncPosts(Protocol):
 class Purges(Protocol):
     def start(self, user_id: str, chat_id: str) -> None:
         """Start removing a deleted chat. Starting it again while it runs changes nothing."""
+
+
+class Compactions(Protocol):
+    def start(self, asked: SummaryAsked) -> None:
+        """Start making a chat's next summary. Starting the same again changes nothing."""
+
+
+class Waits(Protocol):
+    """Steps of executions that wait for a run to say how it ended. Whose step is over, hears nothing."""
+
+    def succeed(self, token: str) -> None: ...
+
+    def fail(self, token: str, code: str, cause: str) -> None:
+        """cause: for an operator; it must hold nothing of a chat."""
+
+    def beat(self, token: str) -> bool:
+        """The run is being worked on. False where nobody waits for it any more."""
 
 
 class TierSource(Protocol):

@@ -13,6 +13,8 @@ from chatcore.domain.errors import Misconfigured
 _ENDING = ("chats", "messages", "runs", "checkpoints", "ledgers", "usage")
 """Of whoever may end a run."""
 
+_COMPACTING = ("chats", "runs", "summaries")
+
 
 @dataclass(frozen=True, slots=True)
 class _Environment:
@@ -107,16 +109,26 @@ class PurgeChatSettings:
     def read(cls, environment: Mapping[str, str] = os.environ) -> "PurgeChatSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables(*_ENDING),
+            tables=source.tables(*_ENDING, "summaries"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CompactChatSettings:
+    tables: TableNames
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "CompactChatSettings":
+        return cls(tables=_Environment(environment).tables(*_COMPACTING))
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """slots: sequences that the engine decodes at once; drain_s: how long a run may go on after the
     worker was told to stop; first_token_timeout_s, next_token_timeout_s: how long an engine may be
-    silent before the run is handed back; instance_metadata_url: where EC2 gives notice that it takes
+    silent before the run is handed back; history_bytes: for the chats that it keeps in memory;
+    instance_metadata_url: where EC2 gives notice that it takes
     the machine away, empty where it is no Spot Instance."""
 
     tables: TableNames
@@ -125,6 +137,7 @@ class WorkerSettings:
     dead_letter_url: str
     callback_url: str
     tiers_parameter: str
+    compact_state_machine_arn: str
     triton_url: str
     model_name: str
     vocabulary_path: Path
@@ -133,18 +146,20 @@ class WorkerSettings:
     drain_s: float
     first_token_timeout_s: float
     next_token_timeout_s: float
+    history_bytes: int
     instance_metadata_url: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
         source = _Environment(environment)
         return cls(
-            tables=source.tables(*_ENDING, "calendars", "workers"),
+            tables=source.tables(*_ENDING, "summaries", "calendars", "workers"),
             lane_base_url=source.text("LANE_BASE_URL"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
             dead_letter_url=source.text("DEAD_LETTER_URL"),
             callback_url=source.text("CALLBACK_URL"),
             tiers_parameter=source.text("TIERS_PARAMETER"),
+            compact_state_machine_arn=source.text("COMPACT_STATE_MACHINE_ARN"),
             triton_url=source.text("TRITON_URL"),
             model_name=source.text("MODEL_NAME"),
             vocabulary_path=Path(source.text("VOCABULARY_PATH")),
@@ -153,6 +168,7 @@ class WorkerSettings:
             drain_s=source.number("DRAIN_S", 90),
             first_token_timeout_s=source.number("FIRST_TOKEN_TIMEOUT_S", 60),
             next_token_timeout_s=source.number("NEXT_TOKEN_TIMEOUT_S", 15),
+            history_bytes=source.whole("HISTORY_BYTES", 256 * 1024 * 1024),
             instance_metadata_url=source.text_or("INSTANCE_METADATA_URL", ""),
         )
 

@@ -24,7 +24,7 @@ from chatcore.domain.calendar import (
     returns_of,
 )
 from chatcore.domain.lanes import BY_PRIORITY, RETURNS, Lane
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import USER_TIERS, Tier
 
 FRONTS = st.integers(0, 1_000_000)
 
@@ -33,7 +33,9 @@ def test_every_tier_has_a_ring_and_a_lane_of_returns() -> None:
     assert {lane.tier for lane in LANES} == set(Tier) == set(BY_PRIORITY)
     free = [lane for lane in LANES if lane.tier is Tier.FREE]
     assert {lane.index for lane in free} == {RETURNS, *range(RING)}
-    assert len(LANES) == len(set(LANES)) == len(Tier) * (RING + 1)
+    background = [lane for lane in LANES if lane.tier is Tier.BACKGROUND]
+    assert [lane.index for lane in background] == [RETURNS]
+    assert len(LANES) == len(set(LANES)) == len(USER_TIERS) * (RING + 1) + 1
 
 
 @given(front=FRONTS, tag=st.integers(0, 10**9))

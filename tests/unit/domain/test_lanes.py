@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.domain.lanes import AGING_TOKENS_PER_S, FIRST_GUESS_TOKENS, JUMP_TOKENS, Turns
-from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.domain.lanes import (
+    AGING_TOKENS_PER_S,
+    BY_PRIORITY,
+    FIRST_GUESS_TOKENS,
+    JUMP_TOKENS,
+    Turns,
+)
+from chatcore.domain.tiers import DEFAULTS, USER_TIERS, Tier
 
 FREE, PLUS, PRO = Tier.FREE, Tier.PLUS, Tier.PRO
 COST = 700.0
@@ -43,11 +49,11 @@ def test_runs_of_equal_cost_follow_the_weights(tiers: tuple[Tier, ...]) -> None:
 def test_service_follows_the_weights_whatever_a_run_costs() -> None:
     turns = Turns()
     costs = {FREE: 3_000.0, PLUS: 500.0, PRO: 100.0}
-    counts = Counter(served(turns, tuple(Tier), 5_000, costs))
-    tokens = {tier: counts[tier] * costs[tier] for tier in Tier}
+    counts = Counter(served(turns, USER_TIERS, 5_000, costs))
+    tokens = {tier: counts[tier] * costs[tier] for tier in USER_TIERS}
     total = sum(tokens.values())
-    weights = sum(limits.weight for limits in DEFAULTS.values())
-    for tier in Tier:
+    weights = sum(DEFAULTS[tier].weight for tier in USER_TIERS)
+    for tier in USER_TIERS:
         assert tokens[tier] / total == pytest.approx(DEFAULTS[tier].weight / weights, rel=0.03)
 
 
@@ -55,8 +61,8 @@ def test_runs_under_way_are_charged_ahead() -> None:
     turns = Turns(weights=dict.fromkeys(Tier, 1))
     taken = []
     for _ in range(12):
-        taken.append(turns.order(at_once(tuple(Tier)))[0])
-        turns.take(taken[-1], tuple(Tier))
+        taken.append(turns.order(at_once(USER_TIERS))[0])
+        turns.take(taken[-1], USER_TIERS)
     # Each of the higher ones is ahead first, by as much as it may be.
     runs = round(JUMP_TOKENS / FIRST_GUESS_TOKENS) + 1
     assert taken[: 2 * runs] == [PRO] * runs + [PLUS] * runs
@@ -89,8 +95,8 @@ def test_an_idle_tier_saves_nothing_up() -> None:
     served(turns, [FREE], 1_000)
     # PRO has had no turn for long, yet it gets its share from now on, and once as much more as it may be
     # ahead.
-    served(turns, tuple(Tier), round(JUMP_TOKENS * DEFAULTS[PRO].weight / COST) + 20)
-    counts = Counter(served(turns, tuple(Tier), 130))
+    served(turns, USER_TIERS, round(JUMP_TOKENS * DEFAULTS[PRO].weight / COST) + 20)
+    counts = Counter(served(turns, USER_TIERS, 130))
     assert counts[PRO] == pytest.approx(80, abs=2)
     assert counts[FREE] == pytest.approx(10, abs=2)
 
@@ -122,10 +128,10 @@ def test_weights_that_change_count_from_then_on() -> None:
 
 def test_looking_changes_nothing() -> None:
     turns = Turns()
-    served(turns, tuple(Tier), 5)
-    before = turns.order(at_once(tuple(Tier)))
+    served(turns, USER_TIERS, 5)
+    before = turns.order(at_once(USER_TIERS))
     for _ in range(50):
-        assert turns.order(at_once(tuple(Tier))) == before
+        assert turns.order(at_once(USER_TIERS)) == before
 
 
 def test_no_backlog_is_no_order() -> None:
@@ -140,4 +146,12 @@ def test_claims_stay_bounded_whatever_has_work(backlogs: list[set[Tier]]) -> Non
         assert set(order) == backlog
         turns.settle(order[0], turns.take(order[0], backlog), COST)
     # However the past went, nobody is shut out for longer than a few rounds.
-    assert set(served(turns, tuple(Tier), 80)) == set(Tier)
+    assert set(served(turns, BY_PRIORITY, 80)) == set(Tier)
+
+
+def test_work_in_the_background_comes_last_and_takes_what_the_free_tier_may() -> None:
+    turns = Turns()
+    assert turns.order(at_once(BY_PRIORITY)) == list(BY_PRIORITY)
+    assert BY_PRIORITY[-1] is Tier.BACKGROUND
+    counts = Counter(served(turns, (FREE, Tier.BACKGROUND), 1_000))
+    assert counts[Tier.BACKGROUND] == pytest.approx(500, abs=2)

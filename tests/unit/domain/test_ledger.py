@@ -26,7 +26,7 @@ from chatcore.domain.ledger import (
     virtual,
 )
 from chatcore.domain.run import Run, Usage
-from chatcore.domain.tiers import DEFAULTS, Budget, Tier, TierLimits
+from chatcore.domain.tiers import DEFAULTS, USER_TIERS, Budget, Tier, TierLimits
 
 LIMITS_SMALL = TierLimits(
     weight=1,
@@ -142,7 +142,7 @@ def test_current_changes_nothing_inside_the_windows() -> None:
     assert current(ledger, LIMITS_SMALL, 100).windows == (Window(0, 5), Window(200))
 
 
-@pytest.mark.parametrize("tier", Tier)
+@pytest.mark.parametrize("tier", USER_TIERS)
 def test_a_reservation_never_asks_for_more_than_a_context_can_hold(tier: Tier) -> None:
     limits = DEFAULTS[tier]
     most = reservation("😀" * limits.max_text_chars, limits.context_tokens, limits)

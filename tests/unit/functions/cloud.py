@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from chatcore.adapters.memory.posts import MemoryPosts, MemoryPurges
+from chatcore.adapters.memory.database import MemoryDatabase
+from chatcore.adapters.memory.posts import MemoryPosts
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.states import MemoryPurges
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Usage

@@ -16,7 +16,7 @@ from types import ModuleType
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 
-RECORDS = ("CHATS", "MESSAGES", "RUNS", "CHECKPOINTS", "LEDGERS", "USAGE")
+RECORDS = ("CHATS", "MESSAGES", "SUMMARIES", "RUNS", "CHECKPOINTS", "LEDGERS", "USAGE")
 _QUEUES = "https://sqs.eu-central-1.amazonaws.com/123456789012/stack"
 
 ENVIRONMENT = {

@@ -1,67 +1,52 @@
-"""History: at least what the budget holds, newest first, and no more pages than that takes."""
+"""History: what a chat's next prompt is built from, up to its message and no further."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 
+from chatcore.adapters.memory.database import MemoryDatabase
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.domain.chat import Message, Role
-from chatcore.domain.context import build
-from chatcore.ports import Page
-from chatcore.services.history import PAGE, read_history
+from chatcore.domain.summary import Summary
+from chatcore.ports import Stores
+from chatcore.services import history
+from chatcore.services.history import read_history
+
+SUMMARY = Summary("c_1", "b_1", 1, 20, "## Facts\nNone.", 5)
 
 
-@dataclass
-class Pages:
-    """A chat's messages, and which pages were asked for."""
-
-    messages: list[Message]
-    asked: list[int | None] = field(default_factory=list)
-
-    def newest(self, chat_id: str, limit: int, before_seq: int | None) -> Page[Message]:
-        self.asked.append(before_seq)
-        below = [m for m in self.messages if before_seq is None or m.seq < before_seq][::-1]
-        page = below[:limit]
-        return Page(page, (page[-1].seq, "") if len(below) > limit else None)
-
-    def remove(self, chat_id: str, messages: Sequence[Message]) -> None:
-        raise AssertionError("reading removes nothing")
+def messages(chat_id: str, *seqs: int) -> Iterator[Message]:
+    for seq in seqs:
+        yield Message(chat_id, seq, f"m_{seq}", Role.USER, f"Text {seq}", f"r_{seq}", seq)
 
 
-def chat_of(texts: Sequence[str]) -> Pages:
-    return Pages(
-        [
-            Message("c_1", seq, f"m_{seq}", Role.USER, text, "r_1", 0)
-            for seq, text in enumerate(texts)
-        ]
-    )
+@pytest.fixture
+def stores() -> Stores:
+    database = MemoryDatabase()
+    for message in (*messages("c_1", 10, 20, 30, 40), *messages("c_2", 15, 25)):
+        database.messages[message.chat_id, message.seq] = message
+    database.summaries["c_1", "b_1"] = SUMMARY
+    return memory_stores(database)
 
 
-def test_ends_with_the_message_that_is_asked_for() -> None:
-    pages = chat_of(["one", "two", "three", "later"])
-    assert [m.text for m in read_history(pages, "c_1", 2, 1_000)] == ["one", "two", "three"]
+def test_in_reading_order_up_to_the_message_that_is_asked_for(stores: Stores) -> None:
+    read = read_history(stores, "c_1", 30, "")
+    assert [message.seq for message in read.messages] == [10, 20, 30]
+    assert read.summary is None
 
 
-def test_reads_on_while_more_may_fit() -> None:
-    pages = chat_of(["short"] * (3 * PAGE))
-    assert len(read_history(pages, "c_1", 10**6, 10**6)) == 3 * PAGE
+def test_with_the_summary_that_is_asked_for_and_no_other(stores: Stores) -> None:
+    assert read_history(stores, "c_1", 40, "b_1").summary == SUMMARY
+    assert read_history(stores, "c_1", 40, "b_2").summary is None
+    assert read_history(stores, "c_2", 40, "b_1").summary is None
 
 
-def test_reads_no_more_than_it_takes() -> None:
-    pages = chat_of(["long enough " * 500] * (9 * PAGE))
-    read_history(pages, "c_1", 10**6, 1_000)
-    assert len(pages.asked) == 1
+def test_of_a_chat_that_is_gone_nothing(stores: Stores) -> None:
+    assert read_history(stores, "c_3", 40, "b_1").messages == []
 
 
-@pytest.mark.parametrize("text", ["word " * 40, "漢字" * 60, "😀" * 50, "a" * 200, "é " * 90])
-@pytest.mark.parametrize("budget", [50, 700, 4_000])
-def test_never_less_than_a_prompt_would_hold(text: str, budget: int) -> None:
-    pages = chat_of([text] * 400)
-
-    def count(part: str) -> int:
-        # About as few tokens as any vocabulary makes of any script.
-        return max(1, len(part.encode()) // 12)
-
-    read = read_history(pages, "c_1", 10**6, budget)
-    fits = build(pages.messages, "", budget, count).messages
-    assert len(read) >= fits
+def test_of_a_very_long_chat_the_newest(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MOST_MESSAGES", 2)
+    read = read_history(stores, "c_1", 30, "b_1")
+    assert [message.seq for message in read.messages] == [20, 30]
+    assert read.summary == SUMMARY

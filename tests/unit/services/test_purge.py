@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chatcore.adapters.memory.posts import MemoryPurges
 from chatcore.adapters.memory.queues import MemoryInboxes
+from chatcore.adapters.memory.states import MemoryPurges
 from chatcore.domain import lease
 from chatcore.domain.chat import Message, Role
 from chatcore.domain.errors import Refusal, StoreUnavailable

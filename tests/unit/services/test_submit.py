@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.domain.admission import Send
 from chatcore.domain.affinity import TWIN_DELAY_S
 from chatcore.domain.beat import Beat

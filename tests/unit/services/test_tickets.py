@@ -2,7 +2,8 @@
 
 import pytest
 
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.database import MemoryDatabase
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.domain.identity import User
 from chatcore.domain.tiers import Tier
 from chatcore.services.tickets import LIFETIME_MS, RANDOM_BYTES, issue_ticket, redeem_ticket

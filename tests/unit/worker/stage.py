@@ -8,14 +8,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from aws_lambda_powertools import Logger
 
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.states import MemoryCompactions, MemoryWaits
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain.admission import Send
 from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane
 from chatcore.domain.run import Run
 from chatcore.domain.tiers import Tier
+from chatcore.domain.title import OPENING
 from chatcore.ports import Lanes, Posted, Posts, Stores
 from chatcore.services.submit import Submitted, submit
 from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
@@ -101,6 +104,8 @@ class Stage:
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
     screens: Screens = field(default_factory=Screens)
     tiers: MemoryTiers = field(default_factory=MemoryTiers)
+    compactions: MemoryCompactions = field(default_factory=MemoryCompactions)
+    waits: MemoryWaits = field(default_factory=MemoryWaits)
     stores: Stores = field(init=False)
     lanes: Lanes = field(init=False)
     engine: ScriptedEngine = field(init=False)
@@ -137,6 +142,8 @@ class Stage:
             inboxes=self.inboxes,
             posts=CalledPosts(posts or self.screens, self.calls),
             tiers=self.tiers,
+            compactions=self.compactions,
+            waits=self.waits,
             engine=self.engine,
             count_tokens=lambda text: len(text) // 4,
             calls=self.calls,
@@ -156,6 +163,11 @@ class Stage:
         (task,) = [task for known, task in self._started if known is worker]
         await task
         return asyncio.get_running_loop().time() - began_s
+
+    @property
+    def asked(self) -> list[str]:
+        """What the engine was asked to answer; titles are not counted."""
+        return [prompt for prompt in self.engine.prompts if OPENING not in prompt]
 
     def stored(self, run: Run) -> Run:
         found = self.stores.runs.get(run.run_id)

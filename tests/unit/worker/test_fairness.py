@@ -395,7 +395,7 @@ async def test_a_message_that_two_workers_get_at_once_is_made_and_charged_by_one
     runs: list[Run] = [stage.send(f"message-000{number}") for number in range(2)]
     await asyncio.sleep(60)
     assert min(lanes.told.values()) >= 2
-    assert len(stage.engine.prompts) == 2
+    assert len(stage.asked) == 2
     assert {(stage.stored(run).status, stage.stored(run).epoch) for run in runs} == {
         (Status.COMPLETED, 1)
     }

@@ -131,7 +131,7 @@ class TestTheFavourite:
         assert stage.stored(run).worker_id == "worker-1"
         await asyncio.sleep(40)
         assert (stage.stored(run).status, stage.stored(run).epoch) == (Status.COMPLETED, 1)
-        assert len(stage.engine.prompts) == 2
+        assert len(stage.asked) == 2
         assert filled(stage) == []
 
     @in_virtual_time

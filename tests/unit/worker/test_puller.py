@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.queues import MemoryLanes
-from chatcore.adapters.memory.stores import MemoryDatabase, memory_stores
+from chatcore.adapters.memory.stores import memory_stores
 from chatcore.domain.affinity import PATIENCE_MS
 from chatcore.domain.calendar import LANES, RING, lane_of, returns_of
 from chatcore.domain.errors import StoreUnavailable
@@ -472,7 +473,7 @@ class _AwayOnce:
 
 
 EXTRA: Tiers = {
-    tier: replace(limits, overcommit_slots={Tier.FREE: 0, Tier.PLUS: 1, Tier.PRO: 2}[tier])
+    tier: replace(limits, overcommit_slots={Tier.PLUS: 1, Tier.PRO: 2}.get(tier, 0))
     for tier, limits in DEFAULTS.items()
 }
 

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from aws_lambda_powertools import Logger
 
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.queues import MemoryLanes
-from chatcore.adapters.memory.stores import MemoryBeats, MemoryDatabase, memory_stores
+from chatcore.adapters.memory.stores import MemoryBeats, memory_stores
 from chatcore.domain.beat import BEAT_EVERY_MS, BEAT_FRESH_MS, Beat
 from chatcore.domain.calendar import LANES, Backlog
 from chatcore.domain.errors import StoreUnavailable

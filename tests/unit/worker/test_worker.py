@@ -81,7 +81,8 @@ class TestAnAnswer:
         charged: list[tuple[Tier, int]] = []
 
         def settle(self: Turns, tier: Tier, ahead: float, cost: int) -> None:
-            charged.append((tier, cost))
+            if tier is not Tier.BACKGROUND:
+                charged.append((tier, cost))
 
         monkeypatch.setattr(Turns, "settle", settle)
         stage = stage_saying(words(ANSWER, 2.0), words("and so it went on"))
@@ -153,7 +154,7 @@ class TestAnAnswer:
         stage.start()
         stage.start("worker-2")
         await asyncio.sleep(60)
-        assert len(stage.engine.prompts) == 1
+        assert len(stage.asked) == 1
         assert stage.depth() == 0
         assert stage.stored(run).epoch == 1
 
@@ -342,7 +343,7 @@ class TestALostLease:
         assert (ended.status, ended.epoch, ended.attempts) == (Status.COMPLETED, 2, 1)
         assert stage.answer(run) == stage.screens.text() == "durable and on"
         assert "run.rewound" in stage.screens.kinds()
-        assert stage.engine.prompts[-1].endswith("<|im_start|>assistant\ndurable ")
+        assert stage.asked[-1].endswith("<|im_start|>assistant\ndurable ")
 
 
 @dataclass(slots=True)
@@ -381,7 +382,7 @@ class TestAFaultOfTheEngine:
         await asyncio.sleep(60)
         ended = stage.stored(run)
         assert (ended.status, ended.failure) == (Status.FAILED, Code.ENGINE_ERROR)
-        assert len(stage.engine.prompts) == MAX_ATTEMPTS
+        assert len(stage.asked) == MAX_ATTEMPTS
         assert stage.answer(run) == stage.screens.text() == "a" * MAX_ATTEMPTS
         failed = stage.screens.frames()[-1]
         assert (failed["type"], failed["code"]) == ("run.failed", "engine_error")
@@ -396,7 +397,7 @@ class TestAFaultOfTheEngine:
         run = stage.send()
         await asyncio.sleep(5)
         assert stage.stored(run).status is Status.FAILED
-        assert len(stage.engine.prompts) == 1
+        assert len(stage.asked) == 1
         assert stage.answer(run) is None
 
     @pytest.mark.parametrize(
@@ -785,7 +786,7 @@ class TestSlots:
         stage.send("message-0001")
         stage.send("message-0002", User("user-bob", Tier.FREE))
         await asyncio.sleep(2)
-        assert len(stage.engine.prompts) == 2
+        assert len(stage.asked) == 2
 
 
 @in_virtual_time

@@ -22,6 +22,9 @@ import { codeOf, firstWords, sentenceFor } from "./words";
 /** Why the page was reloaded, for the page that comes after. */
 const NOTICE_KEY = "chatcore.notice";
 
+/** How long after a first answer to look whether the server has named the chat. */
+const TITLE_LOOKS_MS = [1_000, 3_000, 10_000];
+
 export class App {
   private readonly identity: Identity;
   private readonly http: HttpApi;
@@ -40,6 +43,7 @@ export class App {
   private chats: readonly Chat[] = [];
   private chatsCursor: string | null = null;
   private readonly knownTitles = new Map<string, string>();
+  private readonly awaitingTitle = new Set<string>();
 
   constructor(config: Config) {
     this.identity = new Identity({
@@ -249,7 +253,10 @@ export class App {
     if (run.messageId !== null) this.sendAccepted(run.messageId, run.chatId);
     if (this.thread.owns(run)) this.thread.setAnswer(run, stopping);
     if (!isOver(run.status)) return;
-    if (run.chatId !== null) this.moveToTop(run.chatId);
+    if (run.chatId !== null) {
+      this.moveToTop(run.chatId);
+      this.namedLater(run.chatId);
+    }
     void this.trying(() => this.loadAccount());
   }
 
@@ -263,9 +270,30 @@ export class App {
     }
     send.thread.chatId = chatId;
     if (this.thread === send.thread) history.replaceState(null, "", `#${chatId}`);
-    const title = firstWords(send.text);
-    this.knownTitles.set(chatId, title);
-    void this.trying(async () => this.putInList(await this.http.rename(chatId, title)));
+    this.knownTitles.set(chatId, firstWords(send.text));
+    void this.trying(async () => this.putInList(await this.http.chat(chatId)));
+  }
+
+  private namedLater(chatId: string): void {
+    const chat = this.chats.find((candidate) => candidate.chat_id === chatId);
+    if (chat === undefined || chat.title !== null || this.awaitingTitle.has(chatId)) return;
+    this.awaitingTitle.add(chatId);
+    this.lookForTitle(chatId, TITLE_LOOKS_MS);
+  }
+
+  /** The server names a chat that nobody has named, some time after its first answer. */
+  private lookForTitle(chatId: string, looks_ms: readonly number[]): void {
+    const [pause_ms, ...later_ms] = looks_ms;
+    if (pause_ms === undefined) {
+      this.awaitingTitle.delete(chatId);
+      return;
+    }
+    const named = (chat: Chat) => {
+      if (chat.title === null) this.lookForTitle(chatId, later_ms);
+      else this.putInList(chat);
+    };
+    // Whatever fails here, the chat has its first words for a title.
+    clock.after(pause_ms, () => void this.http.chat(chatId).then(named, () => undefined));
   }
 
   private sendRejected(messageId: string): void {

@@ -1,7 +1,9 @@
-"""Owns the start of state machines."""
+"""Owns the start of state machines, and the answers that their steps wait for."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from botocore.config import Config
@@ -9,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chatcore.adapters.aws import session
 from chatcore.domain.errors import StoreUnavailable
+from chatcore.domain.summary import SummaryAsked
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -29,15 +32,63 @@ class StatesPurges:
     state_machine_arn: str
 
     def start(self, user_id: str, chat_id: str) -> None:
-        try:
-            self.client.start_execution(
-                stateMachineArn=self.state_machine_arn,
-                name=f"purge-{chat_id}",
-                input=json.dumps({"user_id": user_id, "chat_id": chat_id}),
-            )
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code != "ExecutionAlreadyExists":
-                raise StoreUnavailable(f"Step Functions: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"Step Functions: {type(error).__name__}") from error
+        asked = {"user_id": user_id, "chat_id": chat_id}
+        _start(self.client, self.state_machine_arn, f"purge-{chat_id}", asked)
+
+
+@dataclass(frozen=True, slots=True)
+class StatesCompactions:
+    """The execution is named by the chat, the place that its summary is to speak up to, and the try."""
+
+    client: "SFNClient"
+    state_machine_arn: str
+
+    def start(self, asked: SummaryAsked) -> None:
+        name = f"compact-{asked.chat_id}-{asked.up_to_seq}-{asked.asked_ms}"
+        _start(self.client, self.state_machine_arn, name, asdict(asked))
+
+
+@dataclass(frozen=True, slots=True)
+class StatesWaits:
+    client: "SFNClient"
+
+    def succeed(self, token: str) -> None:
+        with _translated(_NOBODY_WAITS):
+            self.client.send_task_success(taskToken=token, output="{}")
+
+    def fail(self, token: str, code: str, cause: str) -> None:
+        with _translated(_NOBODY_WAITS):
+            self.client.send_task_failure(taskToken=token, error=code, cause=cause)
+
+    def beat(self, token: str) -> bool:
+        with _translated(_NOBODY_WAITS) as outcome:
+            self.client.send_task_heartbeat(taskToken=token)
+        return not outcome.passed_over
+
+
+_NOBODY_WAITS = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
+
+
+@dataclass(slots=True)
+class _Outcome:
+    passed_over: bool = False
+
+
+@contextmanager
+def _translated(passed_over: frozenset[str]) -> Iterator[_Outcome]:
+    """Passes over errors of these codes; raises StoreUnavailable for all others."""
+    outcome = _Outcome()
+    try:
+        yield outcome
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code not in passed_over:
+            raise StoreUnavailable(f"Step Functions: {code}") from error
+        outcome.passed_over = True
+    except BotoCoreError as error:
+        raise StoreUnavailable(f"Step Functions: {type(error).__name__}") from error
+
+
+def _start(client: "SFNClient", arn: str, name: str, asked: Mapping[str, object]) -> None:
+    with _translated(frozenset({"ExecutionAlreadyExists"})):
+        client.start_execution(stateMachineArn=arn, name=name, input=json.dumps(asked))

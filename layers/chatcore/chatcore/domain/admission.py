@@ -150,6 +150,8 @@ def _admit(
         prior_seq=chat.last_seq,
         viewers=frozenset({send.viewer} if send.viewer else ()),
         trace_id=send.trace_id,
+        summary_id=chat.summary_id,
+        untitled=chat.title is None,
     )
     wait = wait_of(run, reserved, view.calendar, now_ms)
     refusal = too_old(wait, limits.max_wait_s, now_ms, send.message_id)

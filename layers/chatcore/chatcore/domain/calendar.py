@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from chatcore.domain.lanes import BY_PRIORITY, RETURNS, Lane
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import USER_TIERS, Tier
 
 QUANTUM = 200
 """Of virtual time, in tokens for a weight of one (`make bench-scheduling` compares)."""
@@ -40,7 +40,16 @@ ENTRY_PACE_MS = 15_000
 lane is soon as near as what comes new, however many come: without it those who have had little would go
 before those who have had some for as long as they come faster than they are served."""
 
-LANES = tuple(Lane(tier, index) for tier in BY_PRIORITY for index in (RETURNS, *range(RING)))
+LANES = (
+    *(
+        Lane(tier, index)
+        for tier in BY_PRIORITY
+        if tier in USER_TIERS
+        for index in (RETURNS, *range(RING))
+    ),
+    # Nobody's account says when its turn is: first come, first served.
+    Lane(Tier.BACKGROUND, RETURNS),
+)
 
 
 @dataclass(frozen=True, slots=True)

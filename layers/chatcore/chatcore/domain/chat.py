@@ -8,6 +8,10 @@ from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Usage
 
 MAX_TITLE_CHARS = 200
+
+STALE_COMPACTION_MS = 2 * 3600 * 1000
+"""After so long a compaction that was begun is taken for dead: twice what its state machine has."""
+
 _ALLOWED_CONTROLS = frozenset("\n\r\t")
 
 
@@ -20,7 +24,9 @@ class Role(StrEnum):
 class Chat:
     """last_seq: the greatest place given to a message; context_tokens: prompt and answer of the
     last run as the engine counted them; worker_id: who made the last answer, and may have its prefix
-    cached; deleted_ms: hidden since then, being purged; usage: of all runs in it that have ended."""
+    cached; deleted_ms: hidden since then, being purged; usage: of all its answers; summary_id: of the
+    summary that speaks for its older messages, empty where there is none; compacting: the run that is
+    making the next one, since compacting_ms, empty where none is."""
 
     user_id: str
     chat_id: str
@@ -33,6 +39,9 @@ class Chat:
     active_run_id: str | None = None
     deleted_ms: int | None = None
     usage: Usage = field(default_factory=Usage)
+    summary_id: str = ""
+    compacting: str = ""
+    compacting_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

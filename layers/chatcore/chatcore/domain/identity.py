@@ -50,6 +50,12 @@ def answer_id_for(run_id: str) -> str:
     return _derive("m", run_id)
 
 
+def background_id_for(kind: str, chat_id: str, seq: int, asked_ms: int = 0) -> str:
+    """The run that makes something of a chat's messages up to that place: asked for twice, it is one.
+    asked_ms: tells tries apart, where there may be several."""
+    return _derive("b", kind, chat_id, str(seq), str(asked_ms))
+
+
 def chat_id_from(random_bytes: bytes) -> str:
     """The id of a chat made by itself. random_bytes: at least 16 from a secure source."""
     return _derive("c", random_bytes.hex())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from chatcore.domain.tiers import DEFAULTS, Tier
 
-BY_PRIORITY = (Tier.PRO, Tier.PLUS, Tier.FREE)
+BY_PRIORITY = (Tier.PRO, Tier.PLUS, Tier.FREE, Tier.BACKGROUND)
 
 AGING_TOKENS_PER_S = 5.0
 """How much of service a tier is credited with for each second that its next run has waited: a fraction of

@@ -9,6 +9,7 @@ queued ──claim──▶ running ──complete──▶ completed
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from chatcore.domain.context_plan import ContextPlan
 from chatcore.domain.errors import Code
 from chatcore.domain.identity import answer_id_for
 from chatcore.domain.tiers import Tier
@@ -66,6 +67,15 @@ def sources(event: Event) -> frozenset[Status]:
     return frozenset(status for status, allowed in TRANSITIONS if allowed is event)
 
 
+class Kind(StrEnum):
+    """What a run makes. Those in the background belong to a chat and are nobody's to watch: they take no
+    turn in it, cost its user nothing, and begin anew where a worker dies."""
+
+    ANSWER = "answer"
+    TITLE = "title"
+    SUMMARY = "summary"
+
+
 class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
@@ -96,7 +106,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One answer in the making, or made.
+    """One answer in the making, or made; or what is made in the background (see `Kind`).
 
     message_id, message_seq: the user's message that it answers; weight: its tier's, when it was
     admitted; attempts: how many of its epochs ended in a fault; preemptions: how often it had to leave
@@ -106,7 +116,10 @@ class Run:
     favourite: the worker that may have the chat's prefix cached, prefix_tokens: how long that is,
     prior_seq: the last place of the chat before this message; viewers: connections that want its
     frames; requeued_ms: when its job was last put into the lane anew, 0 where it never was; length: code
-    points of the stored answer.
+    points of the stored answer; summary_id: of the chat's summary when it was admitted, empty where there
+    was none; untitled: the chat had no title then; context: how its prompt was made up, known from its end
+    on. Of a summary, message_seq is the last place that it is to speak for, prior_seq the last one that
+    the former speaks for, and summary_tokens the most that it may have.
     """
 
     run_id: str
@@ -142,6 +155,11 @@ class Run:
     usage: Usage | None = None
     length: int = 0
     trace_id: str = ""
+    kind: Kind = Kind.ANSWER
+    summary_id: str = ""
+    summary_tokens: int = 0
+    untitled: bool = False
+    context: ContextPlan | None = None
 
     @property
     def answer_message_id(self) -> str:
@@ -154,7 +172,7 @@ class Ending:
 
     event: COMPLETE, FAIL or CANCEL; text: the whole answer, as the users saw it; usage: over all
     epochs; context_tokens: what the chat would now take of an engine's context, None where no
-    engine counted it.
+    engine counted it; context: how the last prompt was made up, None where there was none.
     """
 
     event: Event
@@ -164,6 +182,7 @@ class Ending:
     finish_reason: FinishReason
     failure: Code | None = None
     context_tokens: int | None = None
+    context: ContextPlan | None = None
 
 
 def ended(run: Run, ending: Ending) -> Run:
@@ -179,6 +198,7 @@ def ended(run: Run, ending: Ending) -> Run:
         failure=ending.failure,
         usage=ending.usage,
         length=len(ending.text),
+        context=ending.context,
         worker_id=None,
         inbox=None,
         lease_until_ms=0,

@@ -1,4 +1,4 @@
-"""Owns the document of tier settings: one JSON object by tier, every field named as in TierLimits.
+"""Owns the document of tier settings: one JSON object by users' tier, every field named as in TierLimits.
 
 An operator writes it by hand, so whatever is wrong is refused with its place, and nothing is guessed:
 every tier and every field has to be there, and none that is not known.
@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from chatcore.domain.errors import InvalidTiers
-from chatcore.domain.tiers import Budget, Tier, TierLimits, Tiers
+from chatcore.domain.tiers import USER_TIERS, Budget, TierLimits, Tiers, with_background
 
 _LONGEST_S = 366 * 24 * 3600
 _MOST = 10**12
@@ -34,13 +34,13 @@ def parse_tiers(text: str) -> Tiers:
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidTiers(f"the document is not JSON: {error}") from None
-    tiers = _fields(document, "the document", tuple(Tier))
-    return {tier: _limits(tiers[tier], str(tier)) for tier in Tier}
+    tiers = _fields(document, "the document", USER_TIERS)
+    return with_background({tier: _limits(tiers[tier], str(tier)) for tier in USER_TIERS})
 
 
 def tiers_document(tiers: Tiers) -> str:
     """What `parse_tiers` reads back as the same, laid out for people."""
-    written = {tier: _written(tiers[tier]) for tier in Tier}
+    written = {tier: _written(tiers[tier]) for tier in USER_TIERS}
     return json.dumps(written, indent=2) + "\n"
 
 

@@ -1,15 +1,25 @@
-"""Owns the service classes and their limits. Knows nothing of who is in which class."""
+"""Owns the service classes and their limits. Knows nothing of who is in which class.
+
+Users are in one of three. The fourth is the product's own: titles and summaries of chats, behind all.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Literal
 
 
 class Tier(StrEnum):
     FREE = "free"
     PLUS = "plus"
     PRO = "pro"
+    BACKGROUND = "background"
+    """Nobody's: work that no person waits for."""
+
+
+UserTier = Literal[Tier.FREE, Tier.PLUS, Tier.PRO]
+USER_TIERS: tuple[UserTier, ...] = (Tier.FREE, Tier.PLUS, Tier.PRO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +86,34 @@ def _positive(**values: float) -> None:
 Tiers = Mapping[Tier, TierLimits]
 """The settings of every tier."""
 
+MAX_BACKGROUND_OUTPUT_TOKENS = 1_536
+"""Half as much again as the longest summary that is taken (see `context.room_for`): one that comes out
+too long is to be told from one that was cut off."""
+
 _FIVE_HOURS_MS = 5 * 3600 * 1000
 _WEEK_MS = 7 * 24 * 3600 * 1000
 
-DEFAULTS: Tiers = {
+
+def with_background(users: Tiers) -> Tiers:
+    """The settings of the users' tiers, and with them what follows for work in the background: it reads
+    what a prompt of any tier may hold, and gets the share of the least of them."""
+    context_tokens = max(limits.context_tokens for limits in users.values())
+    return {
+        **users,
+        Tier.BACKGROUND: TierLimits(
+            weight=min(limits.weight for limits in users.values()),
+            overcommit_slots=0,
+            max_active_runs=1,
+            max_wait_s=_WEEK_MS / 1000,
+            budgets=(Budget(context_tokens, _WEEK_MS),),
+            max_text_chars=max(limits.max_text_chars for limits in users.values()),
+            context_tokens=context_tokens,
+            max_output_tokens=min(MAX_BACKGROUND_OUTPUT_TOKENS, max(1, context_tokens // 4)),
+        ),
+    }
+
+
+_USER_DEFAULTS: Tiers = {
     Tier.FREE: TierLimits(
         weight=1,
         overcommit_slots=0,
@@ -111,12 +145,11 @@ DEFAULTS: Tiers = {
         max_output_tokens=4_096,
     ),
 }
+
+DEFAULTS: Tiers = with_background(_USER_DEFAULTS)
 """What holds where no document says otherwise, and what the template's parameter begins with."""
 
 
-def tier_of(claim: str | None) -> Tier:
-    """The tier that an identity claims; missing or unknown is the lowest, never an error."""
-    try:
-        return Tier(claim or "")
-    except ValueError:
-        return Tier.FREE
+def tier_of(claim: str | None) -> UserTier:
+    """The tier that an identity claims; missing or unknown is the lowest of the users', never an error."""
+    return next((tier for tier in USER_TIERS if tier == claim), Tier.FREE)

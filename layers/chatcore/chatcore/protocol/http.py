@@ -5,12 +5,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from chatcore.domain.chat import Chat, Message, Role
+from chatcore.domain.context_plan import ContextPlan, SummaryPart, TailFrom
 from chatcore.domain.errors import Code
 from chatcore.domain.identity import MESSAGE_ID_PATTERN
 from chatcore.domain.ledger import Ledger, current, scarcest
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import FinishReason, Run, Status, Usage
-from chatcore.domain.tiers import Tier, TierLimits
+from chatcore.domain.tiers import Tier, TierLimits, UserTier, tier_of
 from chatcore.domain.usage import DayUsage, UsageReport
 
 
@@ -122,8 +123,84 @@ class MessageList(BaseModel):
     next_cursor: str | None
 
 
+class SummaryPartBody(BaseModel):
+    """The notes on older messages. version: 1 for a chat's first."""
+
+    version: int
+    tokens: int
+
+    @classmethod
+    def of(cls, part: SummaryPart) -> "SummaryPartBody":
+        return cls(version=part.version, tokens=part.tokens)
+
+
+class TailPartBody(BaseModel):
+    """The messages that went in as they are, or if they are very long, by their ends (clipped). begins
+    says why with the one it does: the_start of the chat, behind the_summary, at the_cut where older ones
+    were left out since no summary was there in time, or later for the_newest, which was very long."""
+
+    begins: TailFrom
+    messages: int
+    clipped: int
+    tokens: int
+
+
+class RecalledPartBody(BaseModel):
+    """An older message that was quoted because it bears on the newest. rank: 0 for the one that does
+    most."""
+
+    message_id: str
+    rank: int
+    tokens: int
+
+
+class ContextBody(BaseModel):
+    """How the prompt was made up, in its order, in tokens by the server's own count: the system prompt,
+    the summary, the tail, recalled messages, the newest message, the answer so far. prefix_tokens: of
+    them, those at the beginning that began the chat's last prompt too; left_out: messages that are in
+    none of the parts."""
+
+    budget_tokens: int
+    tokens: int
+    prefix_tokens: int
+    system_tokens: int
+    summary: SummaryPartBody | None
+    tail: TailPartBody
+    recalled: list[RecalledPartBody]
+    recalled_tokens: int
+    newest_tokens: int
+    continuation_tokens: int
+    left_out: int
+
+    @classmethod
+    def of(cls, plan: ContextPlan) -> "ContextBody":
+        summary, tail = plan.summary, plan.tail
+        return cls(
+            budget_tokens=plan.budget_tokens,
+            tokens=plan.tokens,
+            prefix_tokens=plan.prefix_tokens,
+            system_tokens=plan.system_tokens,
+            summary=None if summary is None else SummaryPartBody.of(summary),
+            tail=TailPartBody(
+                begins=tail.begins,
+                messages=tail.messages,
+                clipped=tail.clipped,
+                tokens=tail.tokens,
+            ),
+            recalled=[
+                RecalledPartBody(message_id=each.message_id, rank=each.rank, tokens=each.tokens)
+                for each in plan.recalled
+            ],
+            recalled_tokens=plan.recalled_tokens,
+            newest_tokens=plan.newest_tokens,
+            continuation_tokens=plan.continuation_tokens,
+            left_out=plan.left_out,
+        )
+
+
 class RunBody(BaseModel):
-    """error says why a failed run failed. usage is null until the run has ended."""
+    """error says why a failed run failed. usage and context are null until the run has ended; context
+    also where it never had a prompt."""
 
     run_id: str
     chat_id: str
@@ -137,6 +214,7 @@ class RunBody(BaseModel):
     finish_reason: FinishReason | None
     error: Code | None
     usage: UsageBody | None
+    context: ContextBody | None
 
     @classmethod
     def of(cls, run: Run) -> "RunBody":
@@ -153,6 +231,7 @@ class RunBody(BaseModel):
             finish_reason=run.finish_reason,
             error=run.failure,
             usage=None if run.usage is None else UsageBody.of(run.usage),
+            context=None if run.context is None else ContextBody.of(run.context),
         )
 
 
@@ -182,7 +261,7 @@ class AccountLimits(BaseModel):
 class AccountBody(BaseModel):
     user_id: str
     email: str | None
-    tier: Tier
+    tier: UserTier
     usage: AccountUsage
     limits: AccountLimits
 
@@ -195,7 +274,7 @@ class AccountBody(BaseModel):
         return cls(
             user_id=account.user_id,
             email=email,
-            tier=tier,
+            tier=tier_of(tier),
             usage=AccountUsage(
                 budget_tokens=budget.tokens,
                 used_tokens=account.used_tokens(window),

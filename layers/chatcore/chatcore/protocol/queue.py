@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from chatcore.domain.errors import Terminal
-from chatcore.domain.run import Run
+from chatcore.domain.run import Kind, Run
 from chatcore.domain.tiers import Tier
 
 
@@ -22,7 +22,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False
     """A run that waits for a slot. SQS delivers it; the run's lease decides who works on it.
 
     created_ms, favourite, prefix_tokens, prior_seq: as the run has them; offered_ms: when its favourite
-    was told of it, 0 where it was not.
+    was told of it, 0 where it was not; kind, summary_id: likewise the run's; task_token: of the execution
+    that waits for its end, empty where none does.
     """
 
     run_id: str
@@ -36,6 +37,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False
     prior_seq: int = 0
     offered_ms: int = 0
     trace_id: str = ""
+    kind: Kind = Kind.ANSWER
+    summary_id: str = ""
+    task_token: str = ""
     v: Literal[1] = 1
 
 
@@ -83,11 +87,19 @@ def job_for(run: Run) -> Job:
         prefix_tokens=run.prefix_tokens,
         prior_seq=run.prior_seq,
         trace_id=run.trace_id,
+        kind=run.kind,
+        summary_id=run.summary_id,
     )
 
 
 def encode(body: Job | Control) -> str:
     return json.dumps(msgspec.to_builtins(body), separators=(",", ":"))
+
+
+def as_object(job: Job) -> dict[str, object]:
+    """For a state machine, which puts it into a lane itself."""
+    found: dict[str, object] = msgspec.to_builtins(job)
+    return found
 
 
 _jobs = msgspec.json.Decoder(Job)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User
-from chatcore.domain.run import TERMINAL, Run
+from chatcore.domain.run import TERMINAL
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Inboxes, Stores
 from chatcore.services.cancel import cancel
@@ -34,17 +34,23 @@ def purge(stores: Stores, inboxes: Inboxes, user_id: str, chat_id: str, now_ms: 
     chat = stores.chats.mark_deleted(user_id, chat_id, now_ms)
     if chat is None:
         return Purged(PurgeState.DONE, 0)
-    if chat.active_run_id is not None:
-        owner = User(user_id, Tier.FREE)
-        outcome = cancel(stores, inboxes, owner, chat.active_run_id, now_ms)
-        gone = isinstance(outcome, Refusal) and outcome.code is Code.RUN_NOT_FOUND
-        ended = isinstance(outcome, Run) and outcome.status in TERMINAL
-        if not (gone or ended):
+    for run_id in (chat.active_run_id, chat.compacting):
+        if run_id and not _is_over(stores, inboxes, user_id, run_id, now_ms):
             return Purged(PurgeState.WAITING, 0)
     messages = stores.messages.newest(chat_id, BATCH, before_seq=None).items
     if not messages:
+        # Whose run has ended writes no more of them.
+        stores.summaries.remove(chat_id)
         stores.chats.remove(user_id, chat_id)
         return Purged(PurgeState.DONE, 1)
     stores.runs.remove(sorted({message.run_id for message in messages}))
     stores.messages.remove(chat_id, messages)
     return Purged(PurgeState.MORE, len(messages))
+
+
+def _is_over(stores: Stores, inboxes: Inboxes, user_id: str, run_id: str, now_ms: int) -> bool:
+    """Whether the run has ended, being told to if it has not."""
+    outcome = cancel(stores, inboxes, User(user_id, Tier.FREE), run_id, now_ms)
+    if isinstance(outcome, Refusal):
+        return outcome.code is Code.RUN_NOT_FOUND
+    return outcome.status in TERMINAL

@@ -11,12 +11,15 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from demo_prompt import Prompt, Turn
-from demo_statements import is_question, sentences, terms
+import demo_parts
+import demo_summary
+import demo_title
+from demo_known import Source, Statement, is_correction, statements
+from demo_prompt import Prompt
+from demo_statements import clip, is_question, sentences, terms
 
 MAX_GENERATED_WORDS = 10_000
 _LONG_ANSWER_WORDS = 600
@@ -32,11 +35,6 @@ _MIN_SHARE_OF_BEST_IF_CORRECTION = 0.3
 # Of the question's weight, what a statement needs to be offered as an answer to it.
 _MIN_COVERAGE = 0.5
 
-_CORRECTION = re.compile(
-    r"\b(?:actually|correction|no longer|any ?more|not .+ but|now|instead|changed?|renamed|moved"
-    r"|from now on|switched|in fact)\b",
-    re.IGNORECASE,
-)
 _GREETING = re.compile(
     r"(?:hi|hello|hey|good (?:morning|afternoon|evening)|thanks|thank you)(?: \w+)?\W*"
 )
@@ -57,14 +55,6 @@ _LONG = re.compile(
     r"\b(?:long|lengthy|detailed) (?:answer|reply|response|text|story|essay)\b",
     re.IGNORECASE,
 )
-_ROLE_LABEL = re.compile(r"^(?:the )?(user|assistant)(?: said)?:\s*", re.IGNORECASE)
-_INSTRUCTION = re.compile(
-    r"^(?:you|your|answer|reply|respond|be|do not|don't|never|always|use|keep|if|when)\b",
-    re.IGNORECASE,
-)
-_QUOTED = re.compile(r"“([^“”]+)”")
-_OWN_ANSWER = "demo engine"
-
 _SELF = (
     "I am the demo engine of chatcore: there is no language model behind me, so I know nothing "
     "of the world and can only quote what this chat itself says."
@@ -82,23 +72,6 @@ _PHRASES = (
 )
 
 
-class Source(StrEnum):
-    """Who made a statement."""
-
-    USER = "user"
-    NOTES = "notes"
-    ASSISTANT = "assistant"
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A sentence that can be quoted. A greater age key is newer."""
-
-    text: str
-    source: Source
-    age_key: tuple[bool, int]
-
-
 @dataclass(frozen=True)
 class Match:
     """A statement that shares terms with a question, and how much of the question it covers."""
@@ -108,55 +81,17 @@ class Match:
 
 
 def answer(prompt: Prompt) -> str:
-    """The whole answer to a prompt, never empty."""
+    """All that the engine writes to a prompt, never empty."""
+    task = demo_parts.task(prompt)
+    if task is demo_parts.Task.SUMMARY:
+        return demo_summary.summary(prompt)
+    if task is demo_parts.Task.TITLE:
+        return demo_title.title(prompt)
     users = [position for position, turn in enumerate(prompt.turns) if turn.role == "user"]
     if not users:
         return f"{_SELF} {_INVITATION}"
     last = prompt.turns[users[-1]].text
     return _generated(last) or _extracted(last, statements(prompt.turns, users[-1]))
-
-
-def statements(turns: Sequence[Turn], last_user: int) -> list[Statement]:
-    """All that can be quoted, oldest first; a repeated statement counts where it was last made.
-
-    The system part (a summary, recalled excerpts) counts as older than what users said, wherever
-    it stands. Questions, and of former answers all but the quotes in them, are left out.
-    """
-    found: dict[tuple[str, bool], Statement] = {}
-    order = itertools.count()
-    for position, turn in enumerate(turns):
-        for text, source in _quotable(turn, is_last=position == last_user):
-            statement = Statement(text, source, (turn.role != "system", next(order)))
-            key = (text.casefold(), source is Source.ASSISTANT)
-            found[key] = max(statement, found.get(key, statement), key=lambda s: s.age_key)
-    return sorted(found.values(), key=lambda statement: statement.age_key)
-
-
-def _quotable(turn: Turn, *, is_last: bool) -> Iterator[tuple[str, Source]]:
-    source = {
-        "user": Source.USER,
-        "system": Source.NOTES,
-        "assistant": Source.ASSISTANT,
-    }.get(turn.role)
-    if source is None:
-        return
-    texts = sentences(turn.text)
-    if source is Source.ASSISTANT and _OWN_ANSWER in turn.text:
-        # A former answer of this engine: only what it quoted was said by anyone.
-        texts = [text for quote in _QUOTED.findall(turn.text) for text in sentences(quote)]
-    if is_last and not any(is_question(text) for text in texts):
-        # The message is a statement as a whole; it is what is being answered.
-        return
-    for text in texts:
-        label = _ROLE_LABEL.match(text) if source is Source.NOTES else None
-        if label:
-            text = text[label.end() :]
-        elif source is Source.NOTES and _INSTRUCTION.match(text):
-            continue
-        if not text or is_question(text) or not terms(text):
-            continue
-        of_assistant = label is not None and label[1].casefold() == "assistant"
-        yield text, Source.ASSISTANT if of_assistant else source
 
 
 def _generated(message: str) -> str:
@@ -197,7 +132,7 @@ def _reply_to_question(question: str, known: Sequence[Statement]) -> str:
     said = [statement for statement in known if statement.source is not Source.ASSISTANT]
     answered = [statement for statement in known if statement.source is Source.ASSISTANT]
     matches = _search(wanted, said) or _search(wanted, answered)
-    label = _clip(question, _MAX_QUESTION_CHARS)
+    label = clip(question, _MAX_QUESTION_CHARS)
     if not matches:
         return (
             f"I looked through all that was stated in this chat and found nothing about ‘{label}’. "
@@ -213,7 +148,7 @@ def _reply_to_question(question: str, known: Sequence[Statement]) -> str:
 
 
 def _reply_to_statement(message: str, known: Sequence[Statement]) -> str:
-    noted = f"Noted: “{_clip(message, _MAX_QUOTE_CHARS)}”"
+    noted = f"Noted: “{clip(message, _MAX_QUOTE_CHARS)}”"
     related = [
         match.statement
         for match in _search(terms(message), known)
@@ -228,7 +163,7 @@ def _recap(known: Sequence[Statement]) -> str:
     if not said:
         return f"Nothing has been stated in this chat so far. {_SELF} {_INVITATION}"
     shown = said[:_MAX_RECAP_QUOTES]
-    quotes = " ".join(f"“{_clip(statement.text, _MAX_QUOTE_CHARS)}”" for statement in shown)
+    quotes = " ".join(f"“{clip(statement.text, _MAX_QUOTE_CHARS)}”" for statement in shown)
     return f"What was stated in this chat, newest first: {quotes} {_SELF}"
 
 
@@ -248,7 +183,7 @@ def _search(wanted: frozenset[str], among: Sequence[Statement]) -> list[Match]:
 
 
 def _needed_share(statement: Statement) -> float:
-    if _CORRECTION.search(statement.text):
+    if is_correction(statement.text):
         return _MIN_SHARE_OF_BEST_IF_CORRECTION
     return _MIN_SHARE_OF_BEST
 
@@ -260,12 +195,6 @@ def _quotes(chosen: Sequence[Statement]) -> str:
         Source.ASSISTANT: ("I quoted earlier", "I also quoted"),
     }
     return " ".join(
-        f"{opening[statement.source][position > 0]}: “{_clip(statement.text, _MAX_QUOTE_CHARS)}”"
+        f"{opening[statement.source][position > 0]}: “{clip(statement.text, _MAX_QUOTE_CHARS)}”"
         for position, statement in enumerate(chosen)
     )
-
-
-def _clip(text: str, max_chars: int) -> str:
-    """The text on one line and without the marks that would close a quote early."""
-    line = " ".join(text.translate({ord(mark): "'" for mark in "“”‘’"}).split())
-    return line if len(line) <= max_chars else f"{line[: max_chars - 1].rstrip()}…"

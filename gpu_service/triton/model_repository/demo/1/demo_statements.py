@@ -54,6 +54,7 @@ _STOP_WORDS = frozenset(
         """
     )
 )
+_PLAIN_MARKS = {ord(mark): "'" for mark in "“”‘’"}
 # What something is called is its name.
 _SAME_TERM = {"cal": "nam"}
 
@@ -71,6 +72,17 @@ def sentences(text: str) -> list[str]:
                 joined.append(piece)
         found.extend(joined)
     return found
+
+
+def one_line(text: str) -> str:
+    """The text on one line and without the marks that would close a quote early."""
+    return " ".join(text.translate(_PLAIN_MARKS).split())
+
+
+def clip(text: str, max_chars: int) -> str:
+    """The text on one line, or as much of it as that."""
+    line = one_line(text)
+    return line if len(line) <= max_chars else f"{line[: max_chars - 1].rstrip()}…"
 
 
 def is_question(sentence: str) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from pynamodb.attributes import (
     BooleanAttribute,
     ListAttribute,
@@ -17,15 +18,19 @@ from pynamodb.models import Model
 from chatcore.domain.beat import BEAT_RETENTION_S, Beat
 from chatcore.domain.calendar import Backlog, Calendar
 from chatcore.domain.chat import Chat, Message, Role
+from chatcore.domain.context_plan import ContextPlan
 from chatcore.domain.errors import Code
 from chatcore.domain.ledger import Ledger, Window
-from chatcore.domain.run import RETENTION_S, FinishReason, Run, Status, Usage
+from chatcore.domain.run import RETENTION_S, FinishReason, Kind, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
+from chatcore.domain.summary import Summary
 from chatcore.domain.tiers import Tier
 from chatcore.domain.usage import DayUsage
 from chatcore.ports import Ticket
 
 CHECKPOINT_RETENTION_S = 24 * 3600
+BACKGROUND_RETENTION_S = 24 * 3600
+"""Of a run in the background, from its beginning: nobody asks for it later."""
 
 
 class UsageMap(MapAttribute[Any, Any]):
@@ -75,6 +80,9 @@ class ChatItem(Model):
     input_tokens = NumberAttribute(null=True)
     cached_tokens = NumberAttribute(null=True)
     output_tokens = NumberAttribute(null=True)
+    summary_id = UnicodeAttribute(null=True)
+    compacting = UnicodeAttribute(null=True)
+    compacting_ms = NumberAttribute(null=True)
 
     @classmethod
     def of(cls, chat: Chat) -> "ChatItem":
@@ -92,6 +100,9 @@ class ChatItem(Model):
             input_tokens=chat.usage.input_tokens,
             cached_tokens=chat.usage.cached_tokens,
             output_tokens=chat.usage.output_tokens,
+            summary_id=chat.summary_id or None,
+            compacting=chat.compacting or None,
+            compacting_ms=chat.compacting_ms or None,
         )
 
     def chat(self) -> Chat:
@@ -111,6 +122,9 @@ class ChatItem(Model):
                 int(self.cached_tokens or 0),
                 int(self.output_tokens or 0),
             ),
+            summary_id=self.summary_id or "",
+            compacting=self.compacting or "",
+            compacting_ms=int(self.compacting_ms or 0),
         )
 
 
@@ -156,6 +170,39 @@ class MessageItem(Model):
         )
 
 
+class SummaryItem(Model):
+    class Meta:
+        table_name = "summaries"
+
+    chat_id = UnicodeAttribute(hash_key=True)
+    summary_id = UnicodeAttribute(range_key=True)
+    version = NumberAttribute()
+    up_to_seq = NumberAttribute()
+    text = UnicodeAttribute()
+    made_ms = NumberAttribute()
+
+    @classmethod
+    def of(cls, summary: Summary) -> "SummaryItem":
+        return cls(
+            chat_id=summary.chat_id,
+            summary_id=summary.summary_id,
+            version=summary.version,
+            up_to_seq=summary.up_to_seq,
+            text=summary.text,
+            made_ms=summary.made_ms,
+        )
+
+    def summary(self) -> Summary:
+        return Summary(
+            chat_id=self.chat_id,
+            summary_id=self.summary_id,
+            version=int(self.version),
+            up_to_seq=int(self.up_to_seq),
+            text=self.text,
+            made_ms=int(self.made_ms),
+        )
+
+
 class RunItem(Model):
     class Meta:
         table_name = "runs"
@@ -193,6 +240,11 @@ class RunItem(Model):
     usage = UsageMap(null=True)
     length = NumberAttribute()
     trace_id = UnicodeAttribute()
+    kind = UnicodeAttribute(null=True)
+    summary_id = UnicodeAttribute(null=True)
+    summary_tokens = NumberAttribute(null=True)
+    untitled = BooleanAttribute(null=True)
+    context = UnicodeAttribute(null=True)
     expires_at = NumberAttribute(null=True)
     is_gone = BooleanAttribute(null=True)
     """All that is left of a removed run, beside its id and its expiry."""
@@ -243,8 +295,12 @@ class RunItem(Model):
             usage=run.usage and UsageMap.of(run.usage),
             length=run.length,
             trace_id=run.trace_id,
-            # Only what is over expires: a chat and a ledger still point to a run that is not.
-            expires_at=run.ended_ms and run.ended_ms // 1000 + RETENTION_S,
+            kind=str(run.kind),
+            summary_id=run.summary_id or None,
+            summary_tokens=run.summary_tokens or None,
+            untitled=run.untitled,
+            context=run.context and msgspec.json.encode(run.context).decode("utf-8"),
+            expires_at=_expires_at(run),
         )
 
     def run(self) -> Run:
@@ -282,7 +338,22 @@ class RunItem(Model):
             usage=self.usage.usage() if self.usage else None,
             length=int(self.length),
             trace_id=self.trace_id,
+            kind=Kind(self.kind) if self.kind else Kind.ANSWER,
+            summary_id=self.summary_id or "",
+            summary_tokens=int(self.summary_tokens or 0),
+            untitled=bool(self.untitled),
+            context=_plans.decode(self.context) if self.context else None,
         )
+
+
+_plans = msgspec.json.Decoder(ContextPlan)
+
+
+def _expires_at(run: Run) -> int | None:
+    if run.kind is not Kind.ANSWER:
+        return run.created_ms // 1000 + BACKGROUND_RETENTION_S
+    # Only what is over expires: a chat and a ledger still point to a run that is not.
+    return run.ended_ms and run.ended_ms // 1000 + RETENTION_S
 
 
 class CheckpointItem(Model):

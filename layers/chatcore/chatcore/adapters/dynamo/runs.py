@@ -20,7 +20,7 @@ from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import answer_of
 from chatcore.domain.errors import Conflict, StoreUnavailable
 from chatcore.domain.ledger import Ledger
-from chatcore.domain.run import ACTIVE, Ending, Event, Run, Status, Usage, ended, sources
+from chatcore.domain.run import ACTIVE, Ending, Event, Kind, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.usage import RETENTION_S, day_of
 from chatcore.ports import Claim, Claimed, Held, Over
@@ -72,7 +72,7 @@ class DynamoRuns:
         if admission.former_chat is None:
             write.save(self.tables.chat.of(chat), condition=ChatItem.chat_id.does_not_exist())
             return
-        # An update, not a put: a title may have been set meanwhile.
+        # An update, not a put: a title may have been set meanwhile, a summary begun or committed.
         write.update(
             self.tables.chat(chat.user_id, chat.chat_id),
             actions=[
@@ -86,6 +86,14 @@ class DynamoRuns:
                 & ChatItem.deleted_ms.does_not_exist()
             ),
         )
+
+    def put(self, run: Run) -> bool:
+        try:
+            with translated():
+                self.tables.run.of(run).save(condition=RunItem.run_id.does_not_exist())
+        except ConditionFailed:
+            return False
+        return True
 
     def get(self, run_id: str) -> Run | None:
         try:
@@ -158,6 +166,8 @@ class DynamoRuns:
     def end(self, run: Run, ending: Ending) -> bool:
         if run.status not in sources(ending.event):
             return False
+        if run.kind is not Kind.ANSWER:
+            return self._end_background(run, ending)
         answer = answer_of(run, ending)
         cost = accounts.cost_tokens(ending.usage)
         after_it: list[Action] = [
@@ -173,7 +183,7 @@ class DynamoRuns:
             with translated(), TransactWrite(connection=self.tables.connection) as write:
                 write.save(
                     self.tables.run.of(ended(run, ending)),
-                    condition=(RunItem.epoch == run.epoch) & (RunItem.status == str(run.status)),
+                    condition=_as_seen(run),
                 )
                 if answer is not None:
                     write.save(self.tables.message.of(answer))
@@ -195,6 +205,14 @@ class DynamoRuns:
                     condition=LedgerItem.active[run.run_id].exists(),
                 )
                 self._count(write, run, ending)
+        except ConditionFailed:
+            return False
+        return True
+
+    def _end_background(self, run: Run, ending: Ending) -> bool:
+        try:
+            with translated():
+                self.tables.run.of(ended(run, ending)).save(condition=_as_seen(run))
         except ConditionFailed:
             return False
         return True
@@ -278,6 +296,11 @@ def _added(item: type[ChatItem] | type[UsageItem], usage: Usage) -> list[Action]
         item.cached_tokens.add(usage.cached_tokens),
         item.output_tokens.add(usage.output_tokens),
     ]
+
+
+def _as_seen(run: Run) -> Condition:
+    seen: Condition = (RunItem.epoch == run.epoch) & (RunItem.status == str(run.status))
+    return seen
 
 
 def _in_epoch(event: Event, epoch: int) -> Condition:

@@ -1,21 +1,21 @@
-"""Owns the plain stores on DynamoDB: chats, messages, ledgers, usage, calendars, tickets. Runs have a
-module of their own."""
+"""Owns the plain stores on DynamoDB: messages, ledgers, usage, calendars, beats, tickets. Chats with their
+summaries, and runs, have modules of their own."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
+from chatcore.adapters.dynamo.chats import DynamoChats, DynamoSummaries
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
 from chatcore.adapters.dynamo.items import (
     BacklogMap,
     BeatItem,
     CalendarItem,
-    ChatItem,
     LedgerItem,
     MessageItem,
     TicketItem,
@@ -25,7 +25,7 @@ from chatcore.adapters.dynamo.runs import DynamoRuns
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Calendar
-from chatcore.domain.chat import Chat, Message
+from chatcore.domain.chat import Message
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.tiers import Tier
 from chatcore.domain.usage import DayUsage
@@ -36,6 +36,7 @@ def dynamo_stores(tables: Tables) -> Stores:
     return Stores(
         chats=DynamoChats(tables),
         messages=DynamoMessages(tables),
+        summaries=DynamoSummaries(tables),
         runs=DynamoRuns(tables),
         ledgers=DynamoLedgers(tables),
         usage=DynamoUsage(tables),
@@ -43,69 +44,6 @@ def dynamo_stores(tables: Tables) -> Stores:
         calendars=DynamoCalendars(tables),
         beats=DynamoBeats(tables),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class DynamoChats:
-    tables: Tables
-
-    def create(self, chat: Chat) -> None:
-        with translated():
-            self.tables.chat.of(chat).save()
-
-    def get(self, user_id: str, chat_id: str) -> Chat | None:
-        try:
-            with translated():
-                return self.tables.chat.get(user_id, chat_id, consistent_read=True).chat()
-        except DoesNotExist:
-            return None
-
-    def newest(self, user_id: str, limit: int, after: tuple[int, str] | None) -> Page[Chat]:
-        start: dict[str, dict[str, Any]] | None = None
-        if after is not None:
-            start = {
-                "user_id": {"S": user_id},
-                "last_active_ms": {"N": str(after[0])},
-                "chat_id": {"S": after[1]},
-            }
-        with translated():
-            found = self.tables.chat.query(
-                user_id,
-                filter_condition=ChatItem.deleted_ms.does_not_exist(),
-                consistent_read=True,
-                index_name="by_activity",
-                scan_index_forward=False,
-                limit=limit + 1,
-                last_evaluated_key=start,
-            )
-            chats = [item.chat() for item in found]
-        page = chats[:limit]
-        more = len(chats) > limit
-        return Page(page, (page[-1].last_active_ms, page[-1].chat_id) if more else None)
-
-    def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
-        item = self.tables.chat(user_id, chat_id)
-        visible = ChatItem.chat_id.exists() & ChatItem.deleted_ms.does_not_exist()
-        try:
-            with translated():
-                item.update([ChatItem.title.set(title)], condition=visible)
-        except ConditionFailed:
-            return None
-        return item.chat()
-
-    def mark_deleted(self, user_id: str, chat_id: str, now_ms: int) -> Chat | None:
-        item = self.tables.chat(user_id, chat_id)
-        first = ChatItem.deleted_ms.set(ChatItem.deleted_ms | now_ms)
-        try:
-            with translated():
-                item.update([first], condition=ChatItem.chat_id.exists())
-        except ConditionFailed:
-            return None
-        return item.chat()
-
-    def remove(self, user_id: str, chat_id: str) -> None:
-        with translated():
-            self.tables.chat(user_id, chat_id).delete()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +63,17 @@ class DynamoMessages:
             messages = [item.message() for item in found]
         page = messages[:limit]
         return Page(page, (page[-1].seq, "") if len(messages) > limit else None)
+
+    def between(self, chat_id: str, after_seq: int, up_to_seq: int) -> Sequence[Message]:
+        if after_seq >= up_to_seq:
+            # DynamoDB takes no range that ends before it begins.
+            return []
+        asked_for = MessageItem.seq.between(after_seq + 1, up_to_seq)
+        with translated():
+            found = self.tables.message.query(
+                chat_id, range_key_condition=asked_for, consistent_read=True
+            )
+            return [item.message() for item in found]
 
     def remove(self, chat_id: str, messages: Sequence[Message]) -> None:
         with translated(), self.tables.message.batch_write() as batch:

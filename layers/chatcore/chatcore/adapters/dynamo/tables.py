@@ -16,6 +16,7 @@ from chatcore.adapters.dynamo.items import (
     LedgerItem,
     MessageItem,
     RunItem,
+    SummaryItem,
     TicketItem,
     UsageItem,
 )
@@ -32,6 +33,7 @@ RETRIES = 2
 class TableNames:
     chats: str = ""
     messages: str = ""
+    summaries: str = ""
     runs: str = ""
     checkpoints: str = ""
     ledgers: str = ""
@@ -48,6 +50,7 @@ class Tables:
     connection: Connection
     chat: type[ChatItem]
     message: type[MessageItem]
+    summary: type[SummaryItem]
     run: type[RunItem]
     checkpoint: type[CheckpointItem]
     ledger: type[LedgerItem]
@@ -83,6 +86,7 @@ def open_tables(names: TableNames, max_connections: int = 10) -> Tables:
         connection=connection,
         chat=_bound(ChatItem, names.chats, connection),
         message=_bound(MessageItem, names.messages, connection),
+        summary=_bound(SummaryItem, names.summaries, connection),
         run=_bound(RunItem, names.runs, connection),
         checkpoint=_bound(CheckpointItem, names.checkpoints, connection),
         ledger=_bound(LedgerItem, names.ledgers, connection),

@@ -22,13 +22,3 @@ class MemoryPosts:
             return Posted.GONE
         self.frames[connection_id].append(frame)
         return Posted.SENT
-
-
-@dataclass(slots=True)
-class MemoryPurges:
-    """started: the chats whose purge was started, once each."""
-
-    started: set[tuple[str, str]] = field(default_factory=set)
-
-    def start(self, user_id: str, chat_id: str) -> None:
-        self.started.add((user_id, chat_id))

@@ -4,46 +4,31 @@ Left out: throttling, time-outs, item size limits, eventual consistency and TTL 
 ticket is refused by its time, as on DynamoDB, where it may linger).
 """
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from chatcore.adapters.memory.chats import MemoryChats, MemorySummaries
+from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Calendar
-from chatcore.domain.chat import Chat, Message, answer_of
+from chatcore.domain.chat import Message, answer_of
 from chatcore.domain.errors import Conflict
 from chatcore.domain.ledger import Ledger
-from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Run, Status, Usage, ended, sources
+from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Kind, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
 from chatcore.domain.usage import DayUsage, day_of
 from chatcore.ports import Claim, Claimed, Held, Over, Page, Stores, Ticket
 
 
-@dataclass(slots=True)
-class MemoryDatabase:
-    """What the tables hold. gone_run_ids: of the runs that were removed."""
-
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    chats: dict[tuple[str, str], Chat] = field(default_factory=dict)
-    messages: dict[tuple[str, int], Message] = field(default_factory=dict)
-    runs: dict[str, Run] = field(default_factory=dict)
-    checkpoints: dict[tuple[str, int, int], Checkpoint] = field(default_factory=dict)
-    ledgers: dict[str, Ledger] = field(default_factory=dict)
-    usage: dict[tuple[str, str], DayUsage] = field(default_factory=dict)
-    tickets: dict[str, Ticket] = field(default_factory=dict)
-    calendars: dict[Tier, Calendar] = field(default_factory=dict)
-    beats: dict[str, Beat] = field(default_factory=dict)
-    gone_run_ids: set[str] = field(default_factory=set)
-
-
 def memory_stores(database: MemoryDatabase) -> Stores:
     return Stores(
         chats=MemoryChats(database),
         messages=MemoryMessages(database),
+        summaries=MemorySummaries(database),
         runs=MemoryRuns(database),
         ledgers=MemoryLedgers(database),
         usage=MemoryUsage(database),
@@ -51,54 +36,6 @@ def memory_stores(database: MemoryDatabase) -> Stores:
         calendars=MemoryCalendars(database),
         beats=MemoryBeats(database),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryChats:
-    database: MemoryDatabase
-
-    def create(self, chat: Chat) -> None:
-        with self.database.lock:
-            self.database.chats[chat.user_id, chat.chat_id] = chat
-
-    def get(self, user_id: str, chat_id: str) -> Chat | None:
-        with self.database.lock:
-            return self.database.chats.get((user_id, chat_id))
-
-    def newest(self, user_id: str, limit: int, after: tuple[int, str] | None) -> Page[Chat]:
-        with self.database.lock:
-            mine = [chat for (owner, _), chat in self.database.chats.items() if owner == user_id]
-        keyed = sorted(((chat.last_active_ms, chat.chat_id), chat) for chat in mine)
-        items = [
-            chat
-            for key, chat in reversed(keyed)
-            if chat.deleted_ms is None and (after is None or key < after)
-        ]
-        page = items[:limit]
-        more = len(items) > limit
-        return Page(page, (page[-1].last_active_ms, page[-1].chat_id) if more else None)
-
-    def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
-        with self.database.lock:
-            chat = self.get(user_id, chat_id)
-            if chat is None or chat.deleted_ms is not None:
-                return None
-            renamed = replace(chat, title=title)
-            self.create(renamed)
-            return renamed
-
-    def mark_deleted(self, user_id: str, chat_id: str, now_ms: int) -> Chat | None:
-        with self.database.lock:
-            chat = self.get(user_id, chat_id)
-            if chat is None:
-                return None
-            marked = replace(chat, deleted_ms=chat.deleted_ms or now_ms)
-            self.create(marked)
-            return marked
-
-    def remove(self, user_id: str, chat_id: str) -> None:
-        with self.database.lock:
-            self.database.chats.pop((user_id, chat_id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +51,14 @@ class MemoryMessages:
             ]
         page = items[:limit]
         return Page(page, (page[-1].seq, "") if len(items) > limit else None)
+
+    def between(self, chat_id: str, after_seq: int, up_to_seq: int) -> Sequence[Message]:
+        with self.database.lock:
+            return [
+                message
+                for (owner, seq), message in sorted(self.database.messages.items())
+                if owner == chat_id and after_seq < seq <= up_to_seq
+            ]
 
     def remove(self, chat_id: str, messages: Sequence[Message]) -> None:
         with self.database.lock:
@@ -159,12 +104,27 @@ class MemoryRuns:
                 )
             ):
                 raise Conflict(admission.run.run_id)
-            kept_title = found.title if found else None
-            self.database.chats[chat_key] = replace(admission.chat, title=kept_title)
+            chat = admission.chat
+            if found is not None:
+                # A title may have been set meanwhile, a summary begun or committed.
+                chat = replace(
+                    found,
+                    active_run_id=admission.run.run_id,
+                    last_seq=chat.last_seq,
+                    last_active_ms=chat.last_active_ms,
+                )
+            self.database.chats[chat_key] = chat
             self.database.runs[admission.run.run_id] = admission.run
             message = admission.message
             self.database.messages[message.chat_id, message.seq] = message
             self.database.ledgers[user_id] = admission.ledger
+
+    def put(self, run: Run) -> bool:
+        with self.database.lock:
+            if run.run_id in self.database.runs or run.run_id in self.database.gone_run_ids:
+                return False
+            self._store(run)
+            return True
 
     def get(self, run_id: str) -> Run | None:
         with self.database.lock:
@@ -232,6 +192,9 @@ class MemoryRuns:
                 or stored.status not in sources(ending.event)
             ):
                 return False
+            if run.kind is not Kind.ANSWER:
+                self._store(ended(stored, ending))
+                return True
             ledger = self.database.ledgers.get(run.user_id, Ledger(run.user_id))
             cost = accounts.cost_tokens(ending.usage)
             settled = accounts.settle(ledger, run.run_id, cost, run.weight, run.lost)
@@ -287,7 +250,7 @@ class MemoryRuns:
         with self.database.lock:
             for run_id in gone:
                 run = self.database.runs.pop(run_id, None)
-                if run is not None and run.status in TERMINAL:
+                if run is not None and (run.status in TERMINAL or run.kind is not Kind.ANSWER):
                     self.database.gone_run_ids.add(run_id)
             for key in [key for key in self.database.checkpoints if key[0] in gone]:
                 del self.database.checkpoints[key]
