@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from websockets.sync.client import connect
 
+from chatcore.domain.tiers import Tier
 from tests.asyncapi import validate_action, validate_event
 from tests.cloud import DEADLINE_S, Cloud, Row, eventually
 
@@ -41,14 +42,14 @@ def new_message_id() -> str:
 class Answer:
     """What a viewer sees of one run.
 
-    text, epoch: as told so far, or as he had them before he came. is_told_again: its message was sent
-    twice, and each send is answered with all that there is.
+    text, epoch: as told so far, or as he had them before he came. may_repeat: its message was sent
+    twice, and each send is answered with all that there is; or a post was given up that arrived.
     """
 
     run_id: str
     text: str = ""
     epoch: int = 0
-    is_told_again: bool = False
+    may_repeat: bool = False
     frames: list[Frame] = field(default_factory=list)
     end: Frame | None = None
 
@@ -64,7 +65,7 @@ class Answer:
         """Apply a frame. False where text before it is missing, which attaching will bring."""
         self.frames.append(frame)
         if self.end is not None:
-            assert self.is_told_again, f"after the end: {frame}"
+            assert self.may_repeat, f"after the end: {frame}"
             return True
         kind = frame["type"]
         if kind == "run.queued":
@@ -75,7 +76,7 @@ class Answer:
             self.text = self.text[: frame["offset"]]
         elif kind == "run.delta":
             known = len(self.text) - frame["offset"]
-            assert known <= 0 or self.is_told_again, f"a repeat: {frame}"
+            assert known <= 0 or self.may_repeat, f"a repeat: {frame}"
             if known < 0:
                 return False
             assert frame["text"].startswith(self.text[frame["offset"] :][: len(frame["text"])])
@@ -123,7 +124,7 @@ class Line:
             self.errors.append(frame)
         elif "run_id" in frame:
             answer = self.answers.setdefault(frame["run_id"], Answer(frame["run_id"]))
-            answer.is_told_again |= self._sent[frame.get("message_id") or ""] > 1
+            answer.may_repeat |= self._sent[frame.get("message_id") or ""] > 1
             if not answer.take(frame):
                 self._close_gap(answer, frame)
         return frame
@@ -300,13 +301,18 @@ class Person:
         """How much the tables hold of this user: chats, messages, runs; and the ledger."""
         chats = {row["chat_id"] for row in self.cloud.rows("chats") if self._owns(row)}
         messages = [row for row in self.cloud.rows("messages") if row["chat_id"] in chats]
-        runs = [row for row in self.cloud.rows("runs") if self._owns(row)]
+        runs = [row for row in self.cloud.rows("runs") if self._owns(row) and not _is_ours(row)]
         ledger = next((row for row in self.cloud.rows("ledgers") if self._owns(row)), {})
         return len(chats), len(messages), len(runs), ledger
 
     def _owns(self, row: Row) -> bool:
         # What a purge leaves of a run names nobody.
         return bool(row.get("user_id") == self.user_id)
+
+
+def _is_ours(row: Row) -> bool:
+    """Whether it is a run of the background, which is gone as soon as it has ended."""
+    return bool(row["tier"] == Tier.BACKGROUND)
 
 
 def sign_up(cloud: Cloud, tier: str) -> Person:

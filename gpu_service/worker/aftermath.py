@@ -107,15 +107,19 @@ class Aftermath:
             known.count_turn(self.count_tokens),
         )
 
-    async def told(self, job: Job) -> None:
-        """Whoever waits for the run hears how it ended. Raises StoreUnavailable: the job then stays."""
+    async def told(self, job: Job, run: Run | None = None) -> None:
+        """Whoever waits for the run hears how it ended; run: None where that is not known here, only that it
+        has. Raises StoreUnavailable: the job then stays."""
         if not job.task_token:
             return
-        run = await self.calls(self.stores.runs.get, job.run_id)
-        if run is not None and run.status is Status.COMPLETED:
+        if run is None:
+            made = await self.calls(self.stores.summaries.get, job.chat_id, job.run_id)
+            completed, code = made is not None, "not_made"
+        else:
+            completed, code = run.status is Status.COMPLETED, str(run.failure or run.status)
+        if completed:
             await self.calls(self.waits.succeed, job.task_token)
             return
-        code = str(run.failure or run.status) if run else "gone"
         cause = f"the run {job.run_id} that was to write it ended as {code}"
         await self.calls(self.waits.fail, job.task_token, code, cause)
 

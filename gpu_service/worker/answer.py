@@ -386,7 +386,7 @@ class Maker:
             },
         )
         await self._until_dispatched(live)
-        await self.aftermath.told(delivery.job)
+        await self.aftermath.told(delivery.job, stored)
         await delivery.acknowledge()
 
     async def _bury(self, job: Job, run: Run, fault: Exception | None) -> None:

@@ -14,7 +14,7 @@ from chatcore.domain.context_plan import (
 )
 from chatcore.domain.errors import Code
 from chatcore.domain.identity import background_id_for
-from chatcore.domain.run import Ending, Event, FinishReason, Kind, Run, Status, Usage, ended
+from chatcore.domain.run import Ending, Event, FinishReason, Kind, Run, Status, Usage
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Over, Stores
 from tests.contract.sends import NOW_MS, admitted, claimed, send_of
@@ -91,12 +91,7 @@ class TestStoring:
         assert not stores.runs.put(replace(run, trace_id="another"))
         assert stores.runs.get(run.run_id) == run
 
-    @pytest.mark.parametrize("event", [None, Event.COMPLETE])
-    def test_a_removed_one_is_not_put_again(
-        self, stores: Stores, run: Run, event: Event | None
-    ) -> None:
-        if event is not None:
-            assert stores.runs.end(claimed(stores, run), ending(event))
+    def test_a_removed_one_is_not_put_again(self, stores: Stores, run: Run) -> None:
         for _ in range(2):
             stores.runs.remove([run.run_id])
             assert stores.runs.get(run.run_id) is None
@@ -147,11 +142,11 @@ class TestWorking:
         assert stores.runs.end(second, ending())
 
     @pytest.mark.parametrize("event", [Event.COMPLETE, Event.FAIL, Event.CANCEL])
-    def test_its_end_is_its_own(self, stores: Stores, run: Run, event: Event) -> None:
+    def test_with_its_end_it_is_gone(self, stores: Stores, run: Run, event: Event) -> None:
         running = claimed(stores, run)
         before = beside(stores, run)
         assert stores.runs.end(running, ending(event))
-        assert stores.runs.get(run.run_id) == ended(running, ending(event))
+        assert stores.runs.get(run.run_id) is None
         assert not stores.runs.end(running, ending(Event.CANCEL))
         assert stores.runs.claim(run.run_id, "worker-2", "i", NOW_MS) == Over()
         assert beside(stores, run) == before
@@ -160,9 +155,7 @@ class TestWorking:
         before = beside(stores, run)
         assert not stores.runs.end(run, ending())
         assert stores.runs.end(run, ending(Event.CANCEL, context=None))
-        stored = stores.runs.get(run.run_id)
-        assert stored is not None
-        assert (stored.status, stored.context) == (Status.CANCELLED, None)
+        assert stores.runs.get(run.run_id) is None
         assert beside(stores, run) == before
 
     def test_a_cancel_is_noted_while_it_runs(self, stores: Stores, run: Run) -> None:

@@ -87,7 +87,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_OF_A_STATE_MACHINE,
     },
     "CompactChatRole": {
-        "dynamodb:GetItem": {"ChatsTable", "RunsTable", "SummariesTable"},
+        "dynamodb:GetItem": {"ChatsTable", "SummariesTable"},
         "dynamodb:PutItem": {"RunsTable"},
         "dynamodb:UpdateItem": {"ChatsTable"},
         "dynamodb:DeleteItem": {"SummariesTable"},

@@ -153,8 +153,8 @@ class RunStore(Protocol):
         when it is lost."""
 
     def end(self, run: Run, ending: Ending) -> bool:
-        """End this epoch of the run: run, answer, chat, ledger and day of usage, all or none. Of a run in
-        the background there is nothing to be written but itself.
+        """End this epoch of the run: run, answer, chat, ledger and day of usage, all or none. A run in
+        the background is gone with its end: what it was for has been written before.
 
         False when the run is no longer in this epoch and a state that the event allows.
         """

@@ -212,13 +212,9 @@ def test_not_after_the_chat_was_deleted(execution: Execution, gone: str) -> None
     assert chat is None or (chat.summary_id, chat.compacting) == ("", "")
 
 
-@pytest.mark.parametrize("missing", ["run", "summary"])
-def test_without_its_summary_the_chat_is_released(execution: Execution, missing: str) -> None:
-    summary = execution.written()
-    if missing == "run":
-        execution.stores.runs.remove([summary.summary_id])
-    else:
-        execution.stores.summaries.remove("c_1")
+def test_without_its_summary_the_chat_is_released(execution: Execution) -> None:
+    execution.written()
+    execution.stores.summaries.remove("c_1")
     assert not commit(execution.stores, FIRST)
     assert (execution.stored.summary_id, execution.stored.compacting) == ("", "")
 

@@ -67,9 +67,8 @@ async def chatted_until_asked(stage: Stage, chat_id: str) -> SummaryAsked:
 
 
 def made(stage: Stage, job: Job) -> Run:
-    found = stage.stores.runs.get(job.run_id)
-    assert found is not None
-    return found
+    """As it was last: with its end it is gone."""
+    return stage.runs.ever[job.run_id]
 
 
 def chat_of(stage: Stage, run: Run) -> Chat:
@@ -97,4 +96,4 @@ def went_on(stage: Stage, asked: SummaryAsked, token: str = TOKEN) -> bool:
 
 
 def runs_of(stage: Stage, kind: Kind) -> list[Run]:
-    return [run for run in stage.database.runs.values() if run.kind is kind]
+    return [run for run in stage.runs.ever.values() if run.kind is kind]

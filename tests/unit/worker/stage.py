@@ -93,6 +93,18 @@ def shown(frames: Sequence[dict[str, Any]]) -> str:
     return text
 
 
+class _Remembered(dict[str, Run]):
+    """Runs, and of each what it was last, also of those that are gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ever: dict[str, Run] = {}
+
+    def __setitem__(self, run_id: str, run: Run) -> None:
+        super().__setitem__(run_id, run)
+        self.ever[run_id] = run
+
+
 @dataclass(slots=True)
 class Stage:
     """script_for: what the engine says; calls: how the worker's short calls are made."""
@@ -100,7 +112,8 @@ class Stage:
     script_for: Callable[[str], Script] = lambda prompt: words(ANSWER)
     calls: Calls = field(default_factory=Calls)
     limits: WorkerLimits = LIMITS
-    database: MemoryDatabase = field(default_factory=MemoryDatabase)
+    runs: _Remembered = field(default_factory=_Remembered)
+    database: MemoryDatabase = field(init=False)
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
     screens: Screens = field(default_factory=Screens)
     tiers: MemoryTiers = field(default_factory=MemoryTiers)
@@ -112,6 +125,7 @@ class Stage:
     _started: list[tuple[Worker, "asyncio.Task[None]"]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.database = MemoryDatabase(runs=self.runs)
         self.stores = memory_stores(self.database)
         self.lanes = MemoryLanes(now_ms)
         self.engine = ScriptedEngine(self.script_for)

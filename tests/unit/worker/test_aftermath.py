@@ -277,20 +277,27 @@ def awaited(run: Run, token: str = "token-1") -> Job:
         ({"status": Status.COMPLETED}, ""),
         ({"status": Status.FAILED, "failure": Code.ENGINE_ERROR}, "engine_error"),
         ({"status": Status.CANCELLED}, "cancelled"),
-        (None, "gone"),
     ],
 )
 async def test_who_waits_hears_how_it_ended(
-    desk: Desk, changes: dict[str, Any] | None, outcome: str
+    desk: Desk, changes: dict[str, Any], outcome: str
 ) -> None:
     desk.waits.waiting.add("token-1")
-    if changes is not None:
-        desk.stores.runs.put(replace(SUMMARY_RUN, **changes))
-    await desk.aftermath.told(job_for(SUMMARY_RUN))
+    ended = replace(SUMMARY_RUN, **changes)
+    await desk.aftermath.told(job_for(SUMMARY_RUN), ended)
     assert desk.waits.outcomes == {}
     for _ in range(2):
-        await desk.aftermath.told(awaited(SUMMARY_RUN))
+        await desk.aftermath.told(awaited(SUMMARY_RUN), ended)
         assert desk.waits.outcomes == {"token-1": outcome}
+
+
+@pytest.mark.parametrize("outcome", ["", "not_made"])
+async def test_who_finds_the_run_gone_tells_by_what_it_left(desk: Desk, outcome: str) -> None:
+    desk.waits.waiting.add("token-1")
+    if not outcome:
+        await taken(desk, SUMMARY_RUN, "## Facts")
+    await desk.aftermath.told(awaited(SUMMARY_RUN))
+    assert desk.waits.outcomes == {"token-1": outcome}
 
 
 async def test_whether_somebody_waits(desk: Desk) -> None:

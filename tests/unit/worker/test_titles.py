@@ -28,6 +28,7 @@ async def test_a_chat_gets_its_title_from_its_first_turn() -> None:
     assert ANSWER in asked
     (made,) = runs_of(stage, Kind.TITLE)
     assert made.status is Status.COMPLETED
+    assert stage.stores.runs.get(made.run_id) is None
     # Nothing of it is the chat's, the user's account's or his usage's.
     assert len(stage.database.messages) == 2
     assert stage.stores.ledgers.get(ALICE.user_id).settled_runs == 1
@@ -149,5 +150,5 @@ async def test_of_a_chat_that_is_gone_there_is_nothing_to_name() -> None:
     stage.stores.runs.remove([run.run_id])
     stage.start()
     await settled(60)
-    assert stage.stored(asked).status is Status.FAILED
+    assert stage.runs.ever[asked.run_id].status is Status.FAILED
     assert not stage.database.chats

@@ -38,7 +38,32 @@ def plan(stores: Stores, asked: SummaryAsked, now_ms: int, trace_id: str = "") -
     prior_seq = former.up_to_seq if former else 0
     if bool(asked.summary_id) != bool(former) or asked.up_to_seq <= prior_seq:
         return NotNeeded.OUTDATED
-    run = Run(
+    run = _run(asked, prior_seq, now_ms, trace_id)
+    if not stores.chats.begin_compaction(run, now_ms):
+        return NotNeeded.OUTDATED
+    # What was the chat's before its present one, and what came too late. Not sooner: a run that was sent
+    # before a commit goes by the summary that was the chat's then.
+    stores.summaries.remove(asked.chat_id, kept_id=asked.summary_id)
+    return job_for(run)
+
+
+def commit(stores: Stores, asked: SummaryAsked) -> bool:
+    """The run's summary is the chat's from now on. False where the chat is not as it was any more: then
+    nothing has changed. Raises StoreUnavailable, Conflict."""
+    made = stores.summaries.get(asked.chat_id, _run_id(asked))
+    if made is None or not stores.chats.commit_summary(_run(asked)):
+        release(stores, asked)
+        return False
+    return True
+
+
+def release(stores: Stores, asked: SummaryAsked) -> None:
+    """Nothing came of it: the chat may be compacted anew. Raises StoreUnavailable."""
+    stores.chats.end_compaction(asked.user_id, asked.chat_id, _run_id(asked))
+
+
+def _run(asked: SummaryAsked, prior_seq: int = 0, now_ms: int = 0, trace_id: str = "") -> Run:
+    return Run(
         run_id=_run_id(asked),
         user_id=asked.user_id,
         chat_id=asked.chat_id,
@@ -56,28 +81,6 @@ def plan(stores: Stores, asked: SummaryAsked, now_ms: int, trace_id: str = "") -
         favourite=asked.worker_id,
         prefix_tokens=asked.tail_tokens,
     )
-    if not stores.chats.begin_compaction(run, now_ms):
-        return NotNeeded.OUTDATED
-    # What was the chat's before its present one, and what came too late. Not sooner: a run that was sent
-    # before a commit goes by the summary that was the chat's then.
-    stores.summaries.remove(asked.chat_id, kept_id=asked.summary_id)
-    return job_for(run)
-
-
-def commit(stores: Stores, asked: SummaryAsked) -> bool:
-    """The run's summary is the chat's from now on. False where the chat is not as it was any more: then
-    nothing has changed. Raises StoreUnavailable, Conflict."""
-    run = stores.runs.get(_run_id(asked))
-    made = stores.summaries.get(asked.chat_id, _run_id(asked))
-    if run is None or made is None or not stores.chats.commit_summary(run):
-        release(stores, asked)
-        return False
-    return True
-
-
-def release(stores: Stores, asked: SummaryAsked) -> None:
-    """Nothing came of it: the chat may be compacted anew. Raises StoreUnavailable."""
-    stores.chats.end_compaction(asked.user_id, asked.chat_id, _run_id(asked))
 
 
 def _run_id(asked: SummaryAsked) -> str:

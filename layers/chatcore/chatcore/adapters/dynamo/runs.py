@@ -167,7 +167,7 @@ class DynamoRuns:
         if run.status not in sources(ending.event):
             return False
         if run.kind is not Kind.ANSWER:
-            return self._end_background(run, ending)
+            return self._end_background(run)
         answer = answer_of(run, ending)
         cost = accounts.cost_tokens(ending.usage)
         after_it: list[Action] = [
@@ -209,10 +209,10 @@ class DynamoRuns:
             return False
         return True
 
-    def _end_background(self, run: Run, ending: Ending) -> bool:
+    def _end_background(self, run: Run) -> bool:
         try:
             with translated():
-                self.tables.run.of(ended(run, ending)).save(condition=_as_seen(run))
+                self.tables.run(run.run_id).delete(condition=_as_seen(run))
         except ConditionFailed:
             return False
         return True

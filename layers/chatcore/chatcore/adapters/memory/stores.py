@@ -194,6 +194,7 @@ class MemoryRuns:
                 return False
             if run.kind is not Kind.ANSWER:
                 self._store(ended(stored, ending))
+                del self.database.runs[run.run_id]
                 return True
             ledger = self.database.ledgers.get(run.user_id, Ledger(run.user_id))
             cost = accounts.cost_tokens(ending.usage)
