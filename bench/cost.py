@@ -52,13 +52,15 @@ FULL = Size(
 
 @dataclass(frozen=True)
 class Found:
-    """idle: scaled to an hour; bills: by the answer's length; standing: of the worker meanwhile."""
+    """idle: scaled to an hour; bills: by the answer's length; standing: of the worker meanwhile; title: of a
+    chat."""
 
     idle: Mapping[str, float]
     bills: Mapping[int, Bill]
     standing: Mapping[int, Bill]
     runs_per_s: float
     phases: list[cost_load.Phase]
+    title: Mapping[str, float]
 
 
 def main() -> int:
@@ -93,7 +95,20 @@ async def _measure(
             _say(console, f"an answer of {tokens} tokens: {tokens / TOKENS_PER_S:.0f} s")
             bills[tokens], standing[tokens] = await _prompt(stage, tokens)
         await _until_twins_are_gone([*bills.values(), *(phase.own for phase in phases)])
-    return Found(idle, bills, standing, runs_per_s, phases)
+    return Found(idle, bills, standing, runs_per_s, phases, _per_title(meter.background))
+
+
+def _per_title(bill: Bill) -> dict[str, float]:
+    """What the title of a chat takes, which its first answer asks for."""
+    titles = max(1, bill.of_call("SQS.DeleteMessage background"))
+    totals: dict[str, float] = {
+        "aws_calls": bill.in_all(),
+        "dynamodb_read_units": sum(bill.read_units.values()),
+        "dynamodb_write_units": sum(bill.write_units.values()),
+        "sqs_requests": bill.of_service("SQS"),
+        "usd": bill.usd(),
+    }
+    return {name: total / titles for name, total in totals.items()}
 
 
 async def _idle(meter: Meter, idle_s: float) -> dict[str, float]:
@@ -113,7 +128,9 @@ async def _idle(meter: Meter, idle_s: float) -> dict[str, float]:
         "SSM.GetParameter": "settings_reads",
     }
     counts: dict[str, float] = {name: bill.of_call(call) for call, name in names.items()}
-    counts["lane_polls"] = bill.of_call("SQS.ReceiveMessage lane", "SQS.ReceiveMessage returns")
+    counts["lane_polls"] = bill.of_call(
+        *(f"SQS.ReceiveMessage {queue}" for queue in ("lane", "returns", "background"))
+    )
     counts |= {
         "aws_calls": bill.in_all(),
         "sqs_requests": bill.of_service("SQS"),
@@ -210,6 +227,18 @@ def _report(console: Console, found: Found) -> None:
         "Counts, not times. Standing calls go by the clock: a run's share of them grows with how long "
         "answers are, and with the emulator's pace. micro usd: of queues and tables, in millionths.",
     )
+    _say(
+        console,
+        f"A chat's title, once, by nobody's run: {found.title['aws_calls']:.1f} calls, "
+        f"{found.title['dynamodb_read_units']:.1f} read and "
+        f"{found.title['dynamodb_write_units']:.1f} write units, "
+        f"{found.title['sqs_requests']:.1f} SQS requests.",
+    )
+    figures["title"] = {name: round(count, 6) for name, count in found.title.items()}
+    goals |= {
+        f"{name}_per_title": Goal(round(count, 6), "reported", True)
+        for name, count in found.title.items()
+    }
     console.print(_hour(found.idle))
     figures["idle_per_hour"] = {name: round(count, 6) for name, count in found.idle.items()}
     goals |= {

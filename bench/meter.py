@@ -85,13 +85,16 @@ class Heard:
 
 @dataclass
 class Meter:
-    """ask: of a session of its own, which is not heard. standing: what belongs to no run."""
+    """ask: of a session of its own, which is not heard. standing: what belongs to no run; background: what
+    chats' titles take."""
 
     ask: DynamoDBClient
     standing: Bill = field(default_factory=Bill)
+    background: Bill = field(default_factory=Bill)
     _awaited: dict[str, asyncio.Future[str]] = field(default_factory=dict)
     _known: dict[str, Billed] = field(default_factory=dict)
     _twins: set[str] = field(default_factory=set)
+    _titles: set[str] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _items: dict[tuple[str, str], Item | None] = field(default_factory=dict)
 
@@ -146,6 +149,8 @@ class Meter:
                 if operation == "TransactGetItems":
                     self._meet(sender, params)
                 return Heard(name, "submit", sender.bill)
+            if self._is_of_a_title(name, params):
+                return Heard(name, "background", self.background)
             run = self._run_in(params)
             if run is None:
                 return Heard(name, "survey", self.standing)
@@ -176,6 +181,17 @@ class Meter:
         found = (self._known.get(text) for text in _strings(params))
         return next((run for run in found if run is not None), None)
 
+    def _is_of_a_title(self, name: str, params: Mapping[str, Any]) -> bool:
+        """By its run's id or its job's handle, or as nobody else here does that to a chat."""
+        texts = set(_strings(params))
+        return (
+            name == "SQS.SendMessage background"
+            or name == "DynamoDB.UpdateItem chats"
+            or (name == "DynamoDB.Query messages" and "Limit" not in params)
+            or bool(texts & self._titles)
+            or any(text.startswith("b_") for text in texts)
+        )
+
     def _step(self, name: str, run: Billed, params: Mapping[str, Any]) -> str:
         if self._twins.intersection(_strings(params)):
             return "twin"
@@ -201,6 +217,10 @@ class Meter:
 
     def _receive(self, heard: Heard, messages: list[dict[str, Any]]) -> None:
         """Puts the call onto the bill of what it brought."""
+        if messages and heard.name.endswith(" background"):
+            self._titles.update(each["ReceiptHandle"] for each in messages)
+            heard.bill, heard.step = self.background, "background"
+            return
         runs = [(self._run_in(json.loads(each["Body"])), each) for each in messages]
         for run, message in runs:
             if run is None:
@@ -274,6 +294,8 @@ def _target(params: Mapping[str, Any]) -> str:
     if "QueueUrl" not in params:
         return ""
     queue = str(params["QueueUrl"])
+    if queue.endswith("-background-returns"):
+        return " background"
     return " inbox" if "-inbox-" in queue else " returns" if queue.endswith("-returns") else " lane"
 
 

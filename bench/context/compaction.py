@@ -78,7 +78,7 @@ _WORDS = [
     "juniper",
     "thistle",
 ]
-WORDS_A_TURN = 130
+WORDS_A_TURN = 220
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ class Table:
         return {"Item": self.items.pop(0)} if self.items else {}
 
 
+BACKGROUND = "aws/lane-background-returns"
 LANES, RETURNS, INBOX = "aws/lane-free-3", "aws/lane-free-returns", "aws/x-inbox-w"
 
 
@@ -209,7 +210,8 @@ class TestWhoseCall:
         heard.sqs("ReceiveMessage", LANES, job("r", "handle"))
         heard.dynamo("GetItem", "ledgers", Key=user)
         heard.claim()
-        heard.dynamo("Query", "messages", ExpressionAttributeValues={":0": {"S": "chat of u"}})
+        asked_for = {":0": {"S": "chat of u"}}
+        heard.dynamo("Query", "messages", ExpressionAttributeValues=asked_for, Limit=9)
         heard.dynamo("GetItem", "ledgers", Key=user)
         heard.dynamo("PutItem", "ledgers", Item=user)
         heard.dynamo("UpdateItem", "runs", Key=run, ExpressionAttributeNames={"#0": "epoch"})
@@ -231,6 +233,25 @@ class TestWhoseCall:
             "settle": ["DynamoDB.TransactWriteItems", "SQS.DeleteMessage lane"],
         }
         assert bill.write_units["settle"] == 2
+
+    def test_a_title_is_on_no_runs_bill(self) -> None:
+        heard, bill = Heard(), Bill()
+        heard.send(bill)
+        chat = {":0": {"S": "chat of u"}}
+        title = {"run_id": {"S": "b_title"}}
+        heard.dynamo("PutItem", "runs", Item=title)
+        heard.sqs("SendMessage", BACKGROUND, MessageBody="{}", MessageGroupId="u")
+        heard.sqs("ReceiveMessage", BACKGROUND, job("b_title", "of the title"))
+        heard.claim("b_title")
+        heard.dynamo("Query", "messages", ExpressionAttributeValues=chat)
+        heard.dynamo("UpdateItem", "chats", Key={"user_id": {"S": "u"}, "chat_id": chat[":0"]})
+        heard.dynamo("DeleteItem", "runs", Key=title)
+        heard.sqs("DeleteMessage", BACKGROUND, ReceiptHandle="of the title")
+        assert heard.meter.background.in_all() == 8
+        assert bill.in_all() == 1
+        assert heard.meter.standing.in_all() == 0
+        heard.sqs("ReceiveMessage", BACKGROUND)
+        assert heard.meter.standing.of_step(["polls"]) == {"SQS.ReceiveMessage background": 1}
 
     def test_the_second_copy_of_a_job_is_the_twin(self) -> None:
         heard, bill = Heard(), Bill()
