@@ -4,151 +4,23 @@ Every test also holds that the browser's console stays without errors and that n
 anybody but this machine.
 """
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Locator,
-    Page,
     expect,
-    sync_playwright,
 )
 
-from local.preflight import CHROMIUM_NAMES
-from tests.cloud import DEADLINE_S, Cloud, eventually
-from tests.person import PASSWORD, Person
+from tests.cloud import eventually
+from tests.e2e.window import Window
+from tests.person import Person
 
 pytestmark = pytest.mark.e2e
 
 SCREENSHOT = Path(__file__).parents[2] / "docs" / "images" / "page.png"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-TIMEOUT_MS = DEADLINE_S * 1000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    named = os.environ.get("CHROMIUM")
-    path = named or next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
-    assert path, "no Chromium: install one, or name it in CHROMIUM"
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        running.close()
-
-
-@dataclass
-class Window:
-    """A page of a fresh browser profile. faults: what the console complained of; hosts: who was
-    asked for anything; sockets: how many were opened."""
-
-    cloud: Cloud
-    page: Page
-    faults: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-    sockets: int = 0
-
-    def __post_init__(self) -> None:
-        self.page.set_default_timeout(TIMEOUT_MS)
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("websocket", lambda socket: self._opened(socket.url))
-
-    def open(self) -> None:
-        self.page.goto(self.cloud.endpoints.web_url)
-
-    def part(self, test_id: str) -> Locator:
-        return self.page.get_by_test_id(test_id)
-
-    def sign_in(self, email: str, password: str = PASSWORD) -> None:
-        self.part("email").fill(email)
-        self.part("password").fill(password)
-        self.part("sign-in").click()
-
-    def send(self, text: str) -> None:
-        self.part("composer").fill(text)
-        self.part("send").click()
-
-    @property
-    def answers(self) -> Locator:
-        return self.page.locator("[data-testid=message][data-role=assistant]")
-
-    @property
-    def answer(self) -> Locator:
-        """The last one."""
-        return self.answers.last
-
-    def finish(self, count: int) -> str:
-        """Wait until the last of so many answers is complete; returns its text."""
-        expect(self.answers).to_have_count(count, timeout=TIMEOUT_MS)
-        expect(self.answer).to_have_attribute("data-status", "completed", timeout=TIMEOUT_MS)
-        return self.text_of(self.answer)
-
-    def text_of(self, message: Locator) -> str:
-        return message.evaluate("element => element.textContent") or ""
-
-    def until_length(self, length: int) -> str:
-        def long_enough() -> str | None:
-            text = self.text_of(self.answer) if self.answers.count() else ""
-            return text if len(text) >= length else None
-
-        return eventually(long_enough, f"{length} characters on the page")
-
-    @property
-    def chat_id(self) -> str:
-        return urlsplit(self.page.url).fragment
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.faults.append(f"{message.text} ({message.location})")
-
-    def _opened(self, url: str) -> None:
-        self.sockets += 1
-        self._asked(url)
-
-    def _asked(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "data":
-            self.hosts.add(parts.hostname or url)
-
-
-@pytest.fixture
-def window(cloud: Cloud, browser: Browser) -> Iterator[Window]:
-    with _profile(browser) as context:
-        opened = Window(cloud, context.new_page())
-        opened.open()
-        yield opened
-        assert opened.faults == []
-        assert opened.hosts == {"localhost"}
-
-
-def _profile(browser: Browser) -> BrowserContext:
-    return browser.new_context(viewport={"width": 1200, "height": 800})
-
-
-@pytest.fixture
-def signed_in(window: Window, alice: Person) -> Window:
-    window.sign_in(alice.email)
-    expect(window.part("composer")).to_be_visible()
-    return window
 
 
 def test_an_answer_grows_survives_a_reload_and_is_what_is_stored(
@@ -250,6 +122,76 @@ def test_signing_out_and_in_keeps_the_chats(signed_in: Window, alice: Person) ->
     expect(window.part("message")).to_have_count(2)
 
 
+def test_a_chat_is_renamed_in_its_place(signed_in: Window, alice: Person) -> None:
+    window = signed_in
+    window.send("My dog is called Biscuit.")
+    window.finish(1)
+    window.part("rename-chat").click()
+    window.part("rename-title").fill("Dogs & <b>cats</b>")
+    window.part("rename-title").press("Enter")
+    expect(window.part("chat-title")).to_have_text("Dogs & <b>cats</b>")
+    expect(window.part("chat-item")).to_have_text("Dogs & <b>cats</b>")
+    assert alice.get(f"/chats/{window.chat_id}")["title"] == "Dogs & <b>cats</b>"
+    window.part("rename-chat").click()
+    window.part("rename-title").fill("Never mind")
+    window.part("rename-title").press("Escape")
+    expect(window.part("chat-title")).to_have_text("Dogs & <b>cats</b>")
+    expect(window.part("rename-title")).to_be_hidden()
+
+
+def test_what_was_written_and_not_sent_is_kept_by_chat(signed_in: Window, alice: Person) -> None:
+    window = signed_in
+    window.send("My dog is called Biscuit.")
+    window.finish(1)
+    dogs = window.chat_id
+    window.part("composer").fill("And the cat")
+    window.part("new-chat").click()
+    expect(window.part("composer")).to_have_value("")
+    window.part("composer").fill("Something new")
+    window.page.reload()
+    expect(window.part("composer")).to_have_value("Something new")
+    window.page.locator(f"[data-chat-id={dogs}]").click()
+    expect(window.part("composer")).to_have_value("And the cat")
+    window.send("And the cat?")
+    window.finish(2)
+    window.page.reload()
+    expect(window.part("composer")).to_have_value("")
+    window.part("sign-out").click()
+    window.sign_in(alice.email)
+    expect(window.part("composer")).to_have_value("")
+
+
+def test_what_an_answer_took_is_told(signed_in: Window, alice: Person) -> None:
+    window = signed_in
+    window.send("Please count to 20.")
+    window.finish(1)
+    usage = alice.stored_answer(window.chat_id)["usage"]
+    told = window.part("message-usage").last
+    expect(told).to_contain_text(f"{usage['input_tokens']} tokens read")
+    expect(told).to_contain_text(f"{usage['output_tokens']} written")
+    window.page.reload()
+    expect(told).to_contain_text(f"{usage['output_tokens']} written")
+
+
+def test_a_screen_reader_is_told_sentences_of_the_answer_in_the_making(signed_in: Window) -> None:
+    window = signed_in
+    window.page.evaluate(
+        """() => {
+            window.spoken = [];
+            const region = document.getElementById("spoken");
+            new MutationObserver(() => window.spoken.push(region.textContent)).observe(region, {
+                childList: true, characterData: true, subtree: true,
+            });
+        }"""
+    )
+    window.send("Please write 120 words.")
+    answer = window.finish(1)
+    spoken = window.page.evaluate("window.spoken")
+    assert len(spoken) > 2
+    assert all(words.endswith(".") for words in spoken)
+    assert " ".join(spoken).split() == answer.split()
+
+
 def test_another_user_of_the_same_browser_sees_nothing_of_it(
     signed_in: Window, person: Callable[[str], Person]
 ) -> None:
@@ -280,6 +222,22 @@ def test_a_wrong_password_is_told_in_words(window: Window, alice: Person) -> Non
     expect(window.part("error")).to_be_hidden()
 
 
+def test_a_new_account_is_made_confirmed_and_used(window: Window, alice: Person) -> None:
+    email = f"new-{uuid.uuid4().hex[:12]}@example.com"
+    window.part("sign-in-other").click()
+    window.sign_in(alice.email)
+    expect(window.part("error")).to_have_text(re.compile("already"))
+    window.sign_in(email)
+    window.part("code").fill("123456")
+    window.part("sign-in").click()
+    expect(window.part("composer")).to_be_visible()
+    expect(window.part("tier")).to_have_text("free")
+    window.send("Please count to 5.")
+    assert window.finish(1).endswith("4, 5.")
+    # The browser itself notes the 400 of the address that is taken.
+    window.faults = [fault for fault in window.faults if "400" not in fault]
+
+
 def test_a_lost_connection_is_made_good_without_a_gap(signed_in: Window, alice: Person) -> None:
     window = signed_in
     window.send("Please count to 150.")
@@ -293,14 +251,27 @@ def test_a_lost_connection_is_made_good_without_a_gap(signed_in: Window, alice: 
     assert shown.endswith("149, 150.")
 
 
-def test_a_deleted_chat_leaves_the_list(signed_in: Window) -> None:
+def test_a_deleted_chat_leaves_the_list_and_may_be_taken_back(
+    signed_in: Window, alice: Person
+) -> None:
     window = signed_in
     window.send("My dog is called Biscuit.")
     window.finish(1)
-    window.page.on("dialog", lambda dialog: dialog.accept())
+    chat_id = window.chat_id
     window.part("delete-chat").click()
     expect(window.part("chat-item")).to_have_count(0)
-    assert window.part("message").count() == 0
+    expect(window.part("message")).to_have_count(0)
+    window.part("undo-delete").click()
+    expect(window.part("chat-item")).to_have_count(1)
+    expect(window.part("message").first).to_have_text("My dog is called Biscuit.")
+    assert alice.get(f"/chats/{chat_id}")["chat_id"] == chat_id
+
+    window.part("delete-chat").click()
+    expect(window.part("toast")).to_be_visible()
+    # Who leaves does not take it back.
+    window.page.reload()
+    expect(window.part("composer")).to_be_visible()
+    eventually(lambda: not alice.get("/chats")["chats"], "the server knows")
     window.page.reload()
     expect(window.part("composer")).to_be_visible()
     expect(window.part("chat-item")).to_have_count(0)

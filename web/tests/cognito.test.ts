@@ -29,7 +29,8 @@ function cognito(answer: (flow: string) => object) {
   vi.stubGlobal("fetch", async (_url: string, request: { body: string }) => {
     const { AuthFlow } = JSON.parse(request.body) as { AuthFlow: string };
     flows.push(AuthFlow);
-    return { json: async () => answer(AuthFlow) };
+    const answered = answer(AuthFlow);
+    return { ok: !("__type" in answered), json: async () => answered };
   });
   return flows;
 }
@@ -95,6 +96,46 @@ describe("identity", () => {
     await expect(identity(storage).idToken(false)).rejects.toMatchObject({ code: "unauthorized" });
     vi.stubGlobal("fetch", () => Promise.reject(new TypeError("failed")));
     await expect(identity(storage).idToken(false)).rejects.toMatchObject({ code: "network" });
+  });
+
+  it("makes an account, and confirms its address by a code", async () => {
+    const asked: [string, object][] = [];
+    vi.stubGlobal(
+      "fetch",
+      async (_url: string, request: { body: string; headers: Record<string, string> }) => {
+        const action = request.headers["x-amz-target"]?.split(".")[1] ?? "";
+        asked.push([action, JSON.parse(request.body)]);
+        return { ok: true, json: async () => (action === "SignUp" ? { UserConfirmed: false } : {}) };
+      },
+    );
+    const one = identity();
+    expect(await one.signUp("a@example.com", "a long password")).toBe(false);
+    await one.sendCodeAgain("a@example.com");
+    await one.confirm("a@example.com", "123456");
+    expect(asked.map(([action]) => action)).toEqual([
+      "SignUp",
+      "ResendConfirmationCode",
+      "ConfirmSignUp",
+    ]);
+    expect(asked[0]?.[1]).toMatchObject({
+      Username: "a@example.com",
+      UserAttributes: [{ Name: "email", Value: "a@example.com" }],
+    });
+    expect(asked[2]?.[1]).toMatchObject({ ConfirmationCode: "123456" });
+  });
+
+  it("tells what is wrong with a new account", async () => {
+    const refusals: [string, string][] = [
+      ["UsernameExistsException", "email_taken"],
+      ["InvalidPasswordException", "password_too_short"],
+      ["InvalidParameterException", "email_invalid"],
+      ["CodeMismatchException", "code_wrong"],
+      ["LimitExceededException", "too_many_attempts"],
+    ];
+    for (const [exception, code] of refusals) {
+      cognito(() => ({ __type: exception }));
+      await expect(identity().signUp("a@example.com", "no")).rejects.toMatchObject({ code });
+    }
   });
 
   it("keeps nothing after signing out", async () => {

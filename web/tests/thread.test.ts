@@ -3,7 +3,7 @@ import type { Message } from "../src/client/http";
 import { applyFrame, newTranscript } from "../src/client/transcript";
 import { Thread } from "../src/page/thread";
 import { statusInWords } from "../src/page/status";
-import { firstWords, sentenceFor, waitInWords } from "../src/page/words";
+import { firstWords, sentenceFor, usageInWords, waitInWords } from "../src/page/words";
 import { frames } from "./fakes";
 
 function message(fields: Partial<Message> & Pick<Message, "message_id" | "role">): Message {
@@ -115,4 +115,14 @@ it("titles are cut between words and between characters", () => {
   expect(firstWords("  One\n two ")).toBe("One two");
   expect(firstWords(`${"word ".repeat(20)}`)).toBe(`${"word ".repeat(11).trim()}…`);
   expect([...firstWords("🙂".repeat(100))]).toHaveLength(60);
+});
+
+describe("usage in words", () => {
+  it("tells what was read and written, and of the former what a cache had", () => {
+    const usage = { input_tokens: 4_128, cached_tokens: 0, output_tokens: 56 };
+    expect(usageInWords(usage)).toBe("4,128 tokens read, 56 written");
+    expect(usageInWords({ ...usage, cached_tokens: 3_900 })).toBe(
+      "4,128 tokens read (3,900 of them cached), 56 written",
+    );
+  });
 });

@@ -122,6 +122,10 @@ export class HttpApi {
     return this.call("GET", chatPath(chatId));
   }
 
+  rename(chatId: string, title: string): Promise<Chat> {
+    return this.call("PATCH", chatPath(chatId), { title });
+  }
+
   async deleteChat(chatId: string): Promise<void> {
     await this.call("DELETE", chatPath(chatId));
   }

@@ -1,5 +1,5 @@
 /**
- * Signing in with Amazon Cognito, by its public JSON API; no SDK.
+ * Signing up and in with Amazon Cognito, by its public JSON API; no SDK.
  *
  * Owns the tokens: the refresh token lives in the browser's local storage, so that a reload stays
  * signed in; ID tokens live in memory only. Must not know of the page.
@@ -17,6 +17,13 @@ export type SignInCode =
   | "wrong_credentials"
   | "new_password_required"
   | "too_many_attempts"
+  /** The account is there, and its address has yet to be confirmed by a code. */
+  | "not_confirmed"
+  | "email_taken"
+  | "email_invalid"
+  | "password_too_short"
+  | "code_wrong"
+  | "code_expired"
   | "network"
   | "sign_in_failed";
 
@@ -42,8 +49,10 @@ interface AuthenticationResult {
 interface InitiateAuthAnswer {
   AuthenticationResult?: AuthenticationResult;
   ChallengeName?: string;
-  /** The name of an exception. */
-  __type?: string;
+}
+
+interface SignUpAnswer {
+  UserConfirmed?: boolean;
 }
 
 const STORAGE_KEY = "chatcore.refresh_token";
@@ -66,6 +75,32 @@ export class Identity {
       PASSWORD: password,
     });
     this.tokens = this.keep(result);
+  }
+
+  /** Makes an account; whether it can be used at once, or a code was sent to the address first. */
+  async signUp(email: string, password: string): Promise<boolean> {
+    const answer = await this.call<SignUpAnswer>("SignUp", {
+      ClientId: this.options.clientId,
+      Username: email,
+      Password: password,
+      UserAttributes: [{ Name: "email", Value: email }],
+    });
+    return answer.UserConfirmed === true;
+  }
+
+  async confirm(email: string, code: string): Promise<void> {
+    await this.call("ConfirmSignUp", {
+      ClientId: this.options.clientId,
+      Username: email,
+      ConfirmationCode: code,
+    });
+  }
+
+  async sendCodeAgain(email: string): Promise<void> {
+    await this.call("ResendConfirmationCode", {
+      ClientId: this.options.clientId,
+      Username: email,
+    });
   }
 
   signOut(): void {
@@ -119,28 +154,34 @@ export class Identity {
     flow: string,
     parameters: Record<string, string>,
   ): Promise<AuthenticationResult> {
-    let answer: InitiateAuthAnswer;
+    const answer = await this.call<InitiateAuthAnswer>("InitiateAuth", {
+      AuthFlow: flow,
+      ClientId: this.options.clientId,
+      AuthParameters: parameters,
+    });
+    if (answer.AuthenticationResult) return answer.AuthenticationResult;
+    const isChallenge = answer.ChallengeName === "NEW_PASSWORD_REQUIRED";
+    throw new SignInProblem(isChallenge ? "new_password_required" : "sign_in_failed");
+  }
+
+  private async call<Answer>(action: string, body: object): Promise<Answer> {
+    let answer: Answer & { __type?: string };
+    let isOk: boolean;
     try {
       const reply = await fetch(this.options.url, {
         method: "POST",
         headers: {
           "content-type": "application/x-amz-json-1.1",
-          "x-amz-target": "AWSCognitoIdentityProviderService.InitiateAuth",
+          "x-amz-target": `AWSCognitoIdentityProviderService.${action}`,
         },
-        body: JSON.stringify({
-          AuthFlow: flow,
-          ClientId: this.options.clientId,
-          AuthParameters: parameters,
-        }),
+        body: JSON.stringify(body),
       });
+      isOk = reply.ok;
       answer = await reply.json();
     } catch {
       throw new SignInProblem("network");
     }
-    if (answer.AuthenticationResult) return answer.AuthenticationResult;
-    if (answer.ChallengeName === "NEW_PASSWORD_REQUIRED") {
-      throw new SignInProblem("new_password_required");
-    }
+    if (isOk) return answer;
     // Cognito may put a namespace before the name of an exception.
     const exception = answer.__type?.split("#").at(-1) ?? "";
     throw new SignInProblem(CODES[exception] ?? "sign_in_failed");
@@ -151,4 +192,11 @@ const CODES: Readonly<Record<string, SignInCode>> = {
   NotAuthorizedException: "wrong_credentials",
   UserNotFoundException: "wrong_credentials",
   TooManyRequestsException: "too_many_attempts",
+  LimitExceededException: "too_many_attempts",
+  UserNotConfirmedException: "not_confirmed",
+  UsernameExistsException: "email_taken",
+  InvalidParameterException: "email_invalid",
+  InvalidPasswordException: "password_too_short",
+  CodeMismatchException: "code_wrong",
+  ExpiredCodeException: "code_expired",
 };

@@ -10,6 +10,8 @@ import type { ConnectionState } from "../client/connection";
 import { type Chat, HttpApi } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
+import { Deletions } from "./deletions";
+import { Drafts } from "./drafts";
 import { part, setText } from "./elements";
 import { SidebarView } from "./sidebar_view";
 import { SignInView } from "./sign_in_view";
@@ -34,6 +36,9 @@ export class App {
   private readonly threadView: ThreadView;
   private readonly chatView = part("chat-view", HTMLElement);
   private readonly error = part("error", HTMLElement);
+  private readonly toast = part("toast", HTMLElement);
+  private readonly toastText = part("toast-text", HTMLElement);
+  private readonly undoButton = part("undo-delete", HTMLButtonElement);
 
   private connection: ConnectionState = "stopped";
   private wasConnected = false;
@@ -44,6 +49,12 @@ export class App {
   private chatsCursor: string | null = null;
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
+  private readonly drafts = new Drafts(localStorage);
+  private readonly deletions = new Deletions(
+    clock,
+    (chat) => void this.trying(() => this.tellDeletion(chat)),
+    (chat) => this.showDeletion(chat),
+  );
 
   constructor(config: Config) {
     this.identity = new Identity({
@@ -53,7 +64,8 @@ export class App {
     });
     this.http = new HttpApi({
       baseUrl: config.http_url,
-      fetch: (url, request) => fetch(url, request),
+      // A page that goes takes its requests along, but for those that may outlive it.
+      fetch: (url, request) => fetch(url, { ...request, keepalive: request.method === "DELETE" }),
       idToken: (renewed) => this.identity.idToken(renewed),
     });
     this.client = new ChatClient({
@@ -65,12 +77,20 @@ export class App {
       takeTicket: () => this.http.takeTicket(),
       onEvent: (event) => this.happened(event),
     });
-    this.signInView = new SignInView((email, password) =>
-      this.acting(async () => {
-        await this.identity.signIn(email, password);
-        this.enter();
-      }),
-    );
+    this.signInView = new SignInView({
+      signIn: (email, password) => this.acting(() => this.signIn(email, password)),
+      signUp: (email, password) =>
+        this.acting(async () => {
+          if (await this.identity.signUp(email, password)) await this.signIn(email, password);
+          else this.signInView.askForCode();
+        }),
+      confirm: (email, code, password) =>
+        this.acting(async () => {
+          await this.identity.confirm(email, code);
+          await this.signIn(email, password);
+        }),
+      sendCodeAgain: (email) => this.acting(() => this.identity.sendCodeAgain(email)),
+    });
     this.sidebar = new SidebarView({
       newChat: () => this.goTo(null),
       moreChats: () => void this.acting(() => this.loadChats(this.chatsCursor)),
@@ -78,10 +98,14 @@ export class App {
     });
     this.threadView = new ThreadView({
       send: (text) => this.send(text),
+      written: (text) => this.drafts.keep(this.thread.chatId, text),
+      rename: (title) => void this.acting(() => this.rename(title)),
       stop: () => this.stop(),
-      deleteChat: () => void this.acting(() => this.deleteChat()),
+      deleteChat: () => this.deleteChat(),
       olderMessages: () => void this.acting(() => this.loadMessages(this.thread)),
     });
+    this.undoButton.addEventListener("click", () => this.undoDelete());
+    window.addEventListener("pagehide", () => this.deletions.flush());
     window.addEventListener("hashchange", () => {
       if (this.identity.isSignedIn) void this.open(hashChatId());
     });
@@ -99,6 +123,19 @@ export class App {
     if (notice !== null) this.showError(sentenceFor(notice));
   }
 
+  private async signIn(email: string, password: string): Promise<void> {
+    try {
+      await this.identity.signIn(email, password);
+    } catch (problem) {
+      if (codeOf(problem) === "not_confirmed") {
+        this.signInView.askForCode();
+        await this.identity.sendCodeAgain(email);
+      }
+      throw problem;
+    }
+    this.enter();
+  }
+
   private enter(): void {
     this.signInView.hide();
     this.chatView.hidden = false;
@@ -110,7 +147,9 @@ export class App {
 
   /** By a reload, so that nothing of this user stays on the page for the next one. */
   private leave(): void {
+    this.deletions.flush();
     this.identity.signOut();
+    this.drafts.clear();
     history.replaceState(null, "", location.pathname);
     location.reload();
   }
@@ -151,6 +190,7 @@ export class App {
   private async open(chatId: string | null): Promise<void> {
     const thread = new Thread(chatId);
     this.thread = thread;
+    this.threadView.takeUp(this.drafts.of(chatId));
     this.show();
     this.threadView.focusComposer();
     await this.acting(async () => {
@@ -192,7 +232,9 @@ export class App {
   private async loadChats(cursor: string | null): Promise<void> {
     const page = await this.http.chats(cursor);
     const known = new Set(cursor === null ? [] : this.chats.map((chat) => chat.chat_id));
-    const added = page.chats.filter((chat) => !known.has(chat.chat_id));
+    const added = page.chats.filter(
+      ({ chat_id: chatId }) => !known.has(chatId) && !this.deletions.holds(chatId),
+    );
     this.chats = cursor === null ? added : [...this.chats, ...added];
     this.chatsCursor = page.next_cursor;
     this.show();
@@ -215,12 +257,40 @@ export class App {
     if (active !== null) this.client.cancel(active.transcript.runId);
   }
 
-  private async deleteChat(): Promise<void> {
+  private async rename(title: string): Promise<void> {
     const { chatId } = this.thread;
-    if (chatId === null || !window.confirm("Delete this chat? This cannot be undone.")) return;
-    await this.http.deleteChat(chatId);
-    this.forget(chatId);
-    if (hashChatId() === chatId) this.goTo(null);
+    if (chatId !== null) this.putInList(await this.http.rename(chatId, title));
+  }
+
+  private deleteChat(): void {
+    const chat = this.chats.find((candidate) => candidate.chat_id === this.thread.chatId);
+    if (chat === undefined) return;
+    this.deletions.put(chat);
+    this.forget(chat.chat_id);
+    this.goTo(null);
+  }
+
+  private undoDelete(): void {
+    const chat = this.deletions.undo();
+    if (chat === null) return;
+    this.putInList(chat);
+    this.goTo(chat.chat_id);
+  }
+
+  private async tellDeletion(chat: Chat): Promise<void> {
+    try {
+      await this.http.deleteChat(chat.chat_id);
+      this.drafts.keep(chat.chat_id, "");
+    } catch (problem) {
+      if (codeOf(problem) === "chat_not_found") return;
+      this.putInList(chat);
+      throw problem;
+    }
+  }
+
+  private showDeletion(chat: Chat | null): void {
+    this.toast.hidden = chat === null;
+    setText(this.toastText, chat === null ? "" : `“${this.titleOf(chat)}” was deleted.`);
   }
 
   private happened(event: ClientEvent): void {
@@ -271,7 +341,11 @@ export class App {
     send.thread.chatId = chatId;
     if (this.thread === send.thread) history.replaceState(null, "", `#${chatId}`);
     this.knownTitles.set(chatId, firstWords(send.text));
-    void this.trying(async () => this.putInList(await this.http.chat(chatId)));
+    void this.trying(async () => {
+      this.putInList(await this.http.chat(chatId));
+      // A short answer may have been over before the chat was in the list.
+      if (send.thread.active === null) this.namedLater(chatId);
+    });
   }
 
   private namedLater(chatId: string): void {
@@ -305,6 +379,7 @@ export class App {
   }
 
   private putInList(chat: Chat): void {
+    if (this.deletions.holds(chat.chat_id)) return;
     const others = this.chats.filter((other) => other.chat_id !== chat.chat_id);
     this.chats = [chat, ...others].sort((a, b) => (a.last_active_at < b.last_active_at ? 1 : -1));
     this.show();

@@ -25,14 +25,6 @@ export function setText(target: HTMLElement, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** Like `setText`; text that only goes on is added to what is there, so that a selection in it stays. */
-export function growText(target: HTMLElement, text: string): void {
-  const { firstChild } = target;
-  const isMore = firstChild instanceof Text && text.startsWith(firstChild.data);
-  if (!isMore) setText(target, text);
-  else if (text !== firstChild.data) firstChild.appendData(text.slice(firstChild.data.length));
-}
-
 export interface Item {
   readonly root: HTMLElement;
 }

@@ -7,7 +7,7 @@
 
 import type { Message } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
-import { sentenceFor, waitInWords } from "./words";
+import { sentenceFor, usageInWords, waitInWords } from "./words";
 
 export interface Entry {
   readonly key: string;
@@ -18,6 +18,8 @@ export interface Entry {
   readonly note: string | null;
   /** While it waits: why, and for how long. */
   readonly wait: string | null;
+  /** Of an answer that has ended: what it took. */
+  readonly usage: string | null;
 }
 
 interface OwnMessage {
@@ -124,6 +126,7 @@ export class Thread {
         status: message.isAccepted ? "sent" : "sending",
         note: null,
         wait: null,
+        usage: null,
       });
       place(message.messageId);
     }
@@ -143,11 +146,12 @@ function entryOf(message: Message): Entry {
     status,
     note: message.role === "assistant" ? noteFor(status, reason, null) : null,
     wait: null,
+    usage: message.usage === null ? null : usageInWords(message.usage),
   };
 }
 
 function answerEntry({ transcript, stopping }: FollowedAnswer): Entry {
-  const { runId, status, text, finishReason, failure, wait } = transcript;
+  const { runId, status, text, finishReason, failure, wait, usage } = transcript;
   const finishedAnyway = stopping && status === "completed";
   return {
     key: runId,
@@ -159,6 +163,7 @@ function answerEntry({ transcript, stopping }: FollowedAnswer): Entry {
       ? "The answer was finished before it could be stopped."
       : noteFor(status, finishReason, failure?.code ?? null),
     wait: wait === null ? null : waitInWords(wait),
+    usage: usage === null ? null : usageInWords(usage),
   };
 }
 

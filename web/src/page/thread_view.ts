@@ -1,12 +1,18 @@
 /** The open chat: its messages, the composer and its buttons. Shows and reports; decides nothing. */
 
 import { Pacer } from "../client/pacer";
-import { KeyedList, element, growText, part, setText } from "./elements";
+import { KeyedList, element, part, setText } from "./elements";
+import { MarkdownText } from "./markdown_text";
 import { clock } from "./surroundings";
 import type { Entry } from "./thread";
+import { Speaker } from "./speaker";
+import { TitleView } from "./title_view";
 
 export interface ThreadActions {
   send(text: string): void;
+  /** What is in the composer now. */
+  written(text: string): void;
+  rename(title: string): void;
   stop(): void;
   deleteChat(): void;
   olderMessages(): void;
@@ -25,7 +31,7 @@ export interface ThreadState {
 const AT_END_PX = 48;
 
 export class ThreadView {
-  private readonly title = part("chat-title", HTMLElement);
+  private readonly title: TitleView;
   private readonly remove = part("delete-chat", HTMLButtonElement);
   private readonly scroller = part("scroller", HTMLElement);
   private readonly older = part("older-messages", HTMLButtonElement);
@@ -34,6 +40,10 @@ export class ThreadView {
   private readonly composer = part("composer", HTMLTextAreaElement);
   private readonly stop = part("stop", HTMLButtonElement);
   private readonly sendButton = part("send", HTMLButtonElement);
+  private readonly spoken = part("spoken", HTMLElement);
+  private readonly speaker = new Speaker();
+  /** The answer that was seen in the making: an old one is not read out. */
+  private spokenKey: string | null = null;
   private readonly items = new KeyedList<MessageItem>(this.messages);
   /** Those with text that has arrived and is not shown yet. */
   private readonly behind = new Set<MessageItem>();
@@ -43,6 +53,7 @@ export class ThreadView {
   private isAtEnd = true;
 
   constructor(private readonly actions: ThreadActions) {
+    this.title = new TitleView((title) => actions.rename(title));
     part("composer-form", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
@@ -52,7 +63,10 @@ export class ThreadView {
       event.preventDefault();
       this.submit();
     });
-    this.composer.addEventListener("input", () => this.composerChanged());
+    this.composer.addEventListener("input", () => {
+      this.composerChanged();
+      actions.written(this.composer.value);
+    });
     this.stop.addEventListener("click", () => actions.stop());
     this.remove.addEventListener("click", () => actions.deleteChat());
     this.older.addEventListener("click", () => actions.olderMessages());
@@ -77,10 +91,17 @@ export class ThreadView {
     const written = this.composer.value;
     this.composer.value = written === "" ? text : `${text}\n${written}`;
     this.composerChanged();
+    this.actions.written(this.composer.value);
+  }
+
+  /** Puts in what was written in this chat before. */
+  takeUp(draft: string): void {
+    this.composer.value = draft;
+    this.composerChanged();
   }
 
   show(state: ThreadState): void {
-    setText(this.title, state.title);
+    this.title.show(state.title, state.canDelete);
     this.remove.hidden = !state.canDelete;
     this.canSend = state.canSend;
     const hadFocus = document.activeElement === this.stop;
@@ -106,6 +127,15 @@ export class ThreadView {
       );
       this.showArrived();
     });
+    this.speak(entries.at(-1));
+  }
+
+  private speak(last: Entry | undefined): void {
+    if (last?.role !== "assistant") return;
+    if (last.status === "running") this.spokenKey = last.key;
+    if (last.key !== this.spokenKey) return;
+    const words = this.speaker.next(last.key, last.text, last.status !== "running");
+    if (words !== "") this.spoken.textContent = words;
   }
 
   /** Shows as much as the pace allows, and comes back for the rest with the next picture. */
@@ -137,6 +167,7 @@ export class ThreadView {
     if (!this.canSend || text.trim() === "") return;
     this.composer.value = "";
     this.scrollToEnd();
+    this.actions.written("");
     this.actions.send(text);
   }
 
@@ -155,7 +186,8 @@ export class ThreadView {
 }
 
 /**
- * One message. The element marked as the message holds its text and nothing else.
+ * One message. The element marked as the message holds its text and nothing else: a person's as it was
+ * written, an answer's as Markdown, with the text itself as its `source`.
  *
  * An answer that was seen in the making is paced, and says that it ended only with its whole text;
  * everything else is shown as it comes.
@@ -165,17 +197,20 @@ class MessageItem {
   private readonly text: HTMLElement;
   private readonly note: HTMLElement;
   private readonly wait: HTMLElement;
+  private readonly usage: HTMLElement;
   private entry: Entry | null = null;
   private pacer: Pacer | null = null;
 
   constructor(role: Entry["role"]) {
-    this.text = element("div", { class: "text", "data-testid": "message", "data-role": role });
+    const marks = { class: "text", "data-testid": "message", "data-role": role };
+    this.text = role === "user" ? element("div", marks) : element("markdown-text", marks);
     this.note = element("p", { class: "small note", "data-testid": "message-note" });
     this.wait = element("p", {
       class: "small note",
       "aria-live": "polite",
       "data-testid": "message-wait",
     });
+    this.usage = element("p", { class: "small usage", "data-testid": "message-usage" });
     this.root = element(
       "li",
       { class: `message ${role}` },
@@ -183,6 +218,7 @@ class MessageItem {
       this.text,
       this.wait,
       this.note,
+      this.usage,
     );
   }
 
@@ -201,13 +237,17 @@ class MessageItem {
     if (!isPaced) pacer?.catchUp();
     const now_ms = clock.nowMs();
     const isBehind = pacer?.isBehindAt(now_ms) ?? false;
-    growText(this.text, pacer?.shownAt(now_ms) ?? entry.text);
+    const shown = pacer?.shownAt(now_ms) ?? entry.text;
+    if (this.text instanceof MarkdownText) this.text.source = shown;
+    else setText(this.text, shown);
     const isMade = entry.status === "queued" || entry.status === "running";
     if (!isBehind || isMade) {
       this.text.dataset["status"] = entry.status;
       setText(this.note, entry.note ?? "");
       this.note.hidden = entry.note === null;
       setText(this.wait, entry.wait ?? "");
+      setText(this.usage, entry.usage ?? "");
+      this.usage.hidden = entry.usage === null;
     }
     return isBehind;
   }

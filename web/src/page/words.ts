@@ -1,6 +1,7 @@
 /** What the page says: stable codes and numbers in words. The codes' meaning is the server's. */
 
 import type { Wait } from "../client/transcript";
+import type { Usage } from "../client/wire";
 
 const SENTENCES: Readonly<Record<string, string>> = {
   attempts_exhausted: "The answer broke off several times. Please try again.",
@@ -28,6 +29,12 @@ const SENTENCES: Readonly<Record<string, string>> = {
   too_many_attempts: "Too many attempts. Please wait a little.",
   unexpected_reply: "The service gave an answer that this page cannot read. Please try again.",
   unauthorized: "Please sign in again.",
+  code_expired: "That code has expired. Please have another one sent.",
+  code_wrong: "That is not the code that was sent.",
+  email_invalid: "That is not an email address that can be used.",
+  email_taken: "There is an account with this address already. Sign in instead.",
+  not_confirmed: "Your address is not confirmed yet. A new code was sent to it.",
+  password_too_short: "The password has to have at least 12 characters.",
   wrong_credentials: "The email address or the password is not right.",
 };
 
@@ -73,6 +80,15 @@ function timeInWords(time_s: number): string {
   if (time_s <= 10) return `${Math.max(1, Math.round(time_s))} s`;
   if (time_s < 57.5) return `${Math.round(time_s / 5) * 5} s`;
   return `${Math.round(time_s / 60)} min`;
+}
+
+/** In the engine's tokens; what a cache held of the prompt cost nothing. */
+export function usageInWords(usage: Usage): string {
+  const [read, cached, written] = [usage.input_tokens, usage.cached_tokens, usage.output_tokens].map(
+    (tokens) => tokens.toLocaleString("en"),
+  );
+  const known = usage.cached_tokens === 0 ? "" : ` (${cached} of them cached)`;
+  return `${read} tokens read${known}, ${written} written`;
 }
 
 export function codeOf(problem: unknown): string {

@@ -1,0 +1,50 @@
+"""A browser, and the page open in it, for the tests of a module."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    expect,
+    sync_playwright,
+)
+
+from local.preflight import CHROMIUM_NAMES
+from tests.cloud import Cloud
+from tests.e2e.window import FLAGS, Window
+from tests.person import Person
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    named = os.environ.get("CHROMIUM")
+    path = named or next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    assert path, "no Chromium: install one, or name it in CHROMIUM"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def window(cloud: Cloud, browser: Browser) -> Iterator[Window]:
+    with _profile(browser) as context:
+        opened = Window(cloud, context.new_page())
+        opened.open()
+        yield opened
+        assert opened.faults == []
+        assert opened.hosts == {"localhost"}
+
+
+def _profile(browser: Browser) -> BrowserContext:
+    return browser.new_context(viewport={"width": 1200, "height": 800})
+
+
+@pytest.fixture
+def signed_in(window: Window, alice: Person) -> Window:
+    window.sign_in(alice.email)
+    expect(window.part("composer")).to_be_visible()
+    return window

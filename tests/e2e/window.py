@@ -1,0 +1,102 @@
+"""The page as a person has it open: what is typed and pressed, and what is seen."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.sync_api import (
+    ConsoleMessage,
+    Locator,
+    Page,
+    expect,
+)
+
+from tests.cloud import DEADLINE_S, Cloud, eventually
+from tests.person import PASSWORD
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TIMEOUT_MS = DEADLINE_S * 1000
+
+
+@dataclass
+class Window:
+    """A page of a fresh browser profile. faults: what the console complained of; hosts: who was
+    asked for anything; sockets: how many were opened."""
+
+    cloud: Cloud
+    page: Page
+    faults: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    sockets: int = 0
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.on("websocket", lambda socket: self._opened(socket.url))
+
+    def open(self) -> None:
+        self.page.goto(self.cloud.endpoints.web_url)
+
+    def part(self, test_id: str) -> Locator:
+        return self.page.get_by_test_id(test_id)
+
+    def sign_in(self, email: str, password: str = PASSWORD) -> None:
+        self.part("email").fill(email)
+        self.part("password").fill(password)
+        self.part("sign-in").click()
+
+    def send(self, text: str) -> None:
+        self.part("composer").fill(text)
+        self.part("send").click()
+
+    @property
+    def answers(self) -> Locator:
+        return self.page.locator("[data-testid=message][data-role=assistant]")
+
+    @property
+    def answer(self) -> Locator:
+        """The last one."""
+        return self.answers.last
+
+    def finish(self, count: int) -> str:
+        """Wait until the last of so many answers is complete; returns its text."""
+        expect(self.answers).to_have_count(count, timeout=TIMEOUT_MS)
+        expect(self.answer).to_have_attribute("data-status", "completed", timeout=TIMEOUT_MS)
+        return self.text_of(self.answer)
+
+    def text_of(self, message: Locator) -> str:
+        return message.evaluate("element => element.source ?? element.textContent") or ""
+
+    def until_length(self, length: int) -> str:
+        def long_enough() -> str | None:
+            text = self.text_of(self.answer) if self.answers.count() else ""
+            return text if len(text) >= length else None
+
+        return eventually(long_enough, f"{length} characters on the page")
+
+    @property
+    def chat_id(self) -> str:
+        return urlsplit(self.page.url).fragment
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.faults.append(f"{message.text} ({message.location})")
+
+    def _opened(self, url: str) -> None:
+        self.sockets += 1
+        self._asked(url)
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "data":
+            self.hosts.add(parts.hostname or url)
