@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.cloud import Cloud
+from tests.e2e.stored import chat_with_answer
 from tests.e2e.window import Window
 from tests.person import Person
 
@@ -15,8 +16,8 @@ ANSWER = """# A heading
 
 Some **bold** text, `code` and [a link](https://example.com/page).
 
-- one
-- two
+3. one
+4. two
 
 | a | b |
 |---|---|
@@ -60,39 +61,23 @@ CORPUS = (
 )
 
 
-def stored(cloud: Cloud, who: Person, answer: str) -> str:
-    """A chat whose answer is this text, whatever the engine said; its id."""
-    run = who.ended_run(who.send("Please count to 3.")["run_id"])
-    (item,) = [
-        row
-        for row in cloud.rows("messages")
-        if row["chat_id"] == run["chat_id"] and row["role"] == "assistant"
-    ]
-    cloud.table("messages").update_item(
-        Key={"chat_id": item["chat_id"], "seq": item["seq"]},
-        UpdateExpression="SET #text = :text",
-        ExpressionAttributeNames={"#text": "text"},
-        ExpressionAttributeValues={":text": answer},
-    )
-    chat_id: str = run["chat_id"]
-    return chat_id
-
-
 def test_an_answers_markdown_is_shown_and_its_text_is_kept(
     signed_in: Window, cloud: Cloud, alice: Person
 ) -> None:
     window = signed_in
-    chat_id = stored(cloud, alice, ANSWER)
+    chat_id = chat_with_answer(cloud, alice, ANSWER)
     window.page.goto(f"{cloud.endpoints.web_url}/#{chat_id}")
     window.page.reload()
     answer = window.answer
     expect(answer.locator("h1")).to_have_text("A heading")
     expect(answer.locator("strong")).to_have_text("bold")
     expect(answer.locator("li")).to_have_text(["one", "two"])
+    expect(answer.locator("ol")).to_have_attribute("start", "3")
     expect(answer.locator("td")).to_have_text(["1", "2"])
     link = answer.locator("a")
     expect(link).to_have_attribute("href", "https://example.com/page")
     expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(answer.locator(".code-head span")).to_have_text("python")
     expect(answer.locator("pre .hljs-keyword").first).to_have_text("def")
     assert window.text_of(answer) == ANSWER
 
@@ -100,7 +85,7 @@ def test_an_answers_markdown_is_shown_and_its_text_is_kept(
 def test_code_can_be_copied(signed_in: Window, cloud: Cloud, alice: Person) -> None:
     window = signed_in
     window.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    chat_id = stored(cloud, alice, ANSWER)
+    chat_id = chat_with_answer(cloud, alice, ANSWER)
     window.page.goto(f"{cloud.endpoints.web_url}/#{chat_id}")
     window.page.reload()
     window.part("copy-code").click()
@@ -116,7 +101,7 @@ def test_nothing_in_a_text_runs_or_is_fetched(
     hosts that were asked ends the test."""
     window = signed_in
     for text in ("\n\n".join(CORPUS), *CORPUS[:4], CORPUS[-1]):
-        chat_id = stored(cloud, alice, text)
+        chat_id = chat_with_answer(cloud, alice, text)
         alice.patch(f"/chats/{chat_id}", {"title": text[:200]})
         window.page.goto(f"{cloud.endpoints.web_url}/#{chat_id}")
         window.page.reload()

@@ -7,7 +7,6 @@ anybody but this machine.
 import re
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import (
@@ -19,8 +18,6 @@ from tests.e2e.window import Window
 from tests.person import Person
 
 pytestmark = pytest.mark.e2e
-
-SCREENSHOT = Path(__file__).parents[2] / "docs" / "images" / "page.png"
 
 
 def test_an_answer_grows_survives_a_reload_and_is_what_is_stored(
@@ -275,28 +272,3 @@ def test_a_deleted_chat_leaves_the_list_and_may_be_taken_back(
     window.page.reload()
     expect(window.part("composer")).to_be_visible()
     expect(window.part("chat-item")).to_have_count(0)
-
-
-@pytest.mark.screenshot
-def test_screenshot_for_the_readme(window: Window) -> None:
-    account = next(each for each in window.cloud.endpoints.accounts if each.tier == "plus")
-    window.sign_in(account.email, account.password)
-    for text in ("Please write 40 words.", "What can you do?"):
-        window.send(text)
-        window.finish(1)
-        window.part("new-chat").click()
-        expect(window.answers).to_have_count(0)
-    turns = [
-        "My dog is called Biscuit, and we live in Lisbon.",
-        "On Tuesdays we take the ferry to Cacilhas for a long walk.",
-        "What is my dog called?",
-    ]
-    for number, text in enumerate(turns, start=1):
-        window.send(text)
-        window.finish(number)
-    window.send("Please count to 100.")
-    expect(window.answers).to_have_count(4)
-    window.until_length(120)
-    SCREENSHOT.parent.mkdir(parents=True, exist_ok=True)
-    window.page.screenshot(path=SCREENSHOT)
-    window.finish(4)

@@ -55,6 +55,26 @@ describe("entries", () => {
     ]);
   });
 
+  it("takes in what was said elsewhere, and keeps what it had", () => {
+    const thread = new Thread("chat-1");
+    const older = message({ message_id: "message-0", role: "user", run_id: "run-0" });
+    const newest = message({ message_id: "message-1", role: "user" });
+    thread.addNewest([newest], "cursor-1");
+    thread.addOlder([older], null);
+    const elsewhere = message({ message_id: "message-2", role: "user", run_id: "run-2" });
+    thread.addNewest([newest, elsewhere], "cursor-2");
+    expect(thread.entries().map(({ key }) => key)).toEqual(["message-0", "message-1", "message-2"]);
+    expect(thread.cursor).toBeNull();
+  });
+
+  it("begins anew where so much was said elsewhere that a gap would be left", () => {
+    const thread = new Thread("chat-1");
+    thread.addNewest([message({ message_id: "message-1", role: "user" })], null);
+    thread.addNewest([message({ message_id: "message-9", role: "user", run_id: "run-9" })], "more");
+    expect(thread.entries().map(({ key }) => key)).toEqual(["message-9"]);
+    expect(thread.cursor).toBe("more");
+  });
+
   it("tells how an answer ended", () => {
     const thread = new Thread("chat-1");
     thread.addOlder(

@@ -13,6 +13,7 @@ import { Identity } from "../identity/cognito";
 import { Deletions } from "./deletions";
 import { Drafts } from "./drafts";
 import { part, setText } from "./elements";
+import { OtherTabs } from "./other_tabs";
 import { SidebarView } from "./sidebar_view";
 import { SignInView } from "./sign_in_view";
 import { statusInWords } from "./status";
@@ -49,6 +50,10 @@ export class App {
   private chatsCursor: string | null = null;
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
+  private readonly otherTabs = new OtherTabs((news) => {
+    if (news.kind === "signed_out") this.startOver();
+    else this.lookAgain();
+  });
   private readonly drafts = new Drafts(localStorage);
   private readonly deletions = new Deletions(
     clock,
@@ -102,7 +107,7 @@ export class App {
       rename: (title) => void this.acting(() => this.rename(title)),
       stop: () => this.stop(),
       deleteChat: () => this.deleteChat(),
-      olderMessages: () => void this.acting(() => this.loadMessages(this.thread)),
+      olderMessages: () => void this.acting(() => this.loadOlder(this.thread)),
     });
     this.undoButton.addEventListener("click", () => this.undoDelete());
     window.addEventListener("pagehide", () => this.deletions.flush());
@@ -112,6 +117,7 @@ export class App {
     window.addEventListener("online", () => this.client.wake());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.client.wake();
+      this.lookAgain();
     });
   }
 
@@ -150,6 +156,11 @@ export class App {
     this.deletions.flush();
     this.identity.signOut();
     this.drafts.clear();
+    this.otherTabs.tell({ kind: "signed_out" });
+    this.startOver();
+  }
+
+  private startOver(): void {
     history.replaceState(null, "", location.pathname);
     location.reload();
   }
@@ -193,50 +204,78 @@ export class App {
     this.threadView.takeUp(this.drafts.of(chatId));
     this.show();
     this.threadView.focusComposer();
-    await this.acting(async () => {
-      if (chatId === null) return;
-      try {
-        // In this order: a run that ends in between is then in the messages, and not lost.
-        const chat = await this.http.chat(chatId);
-        if (this.thread !== thread) return;
-        this.putInList(chat);
-        await this.loadMessages(thread);
-        if (this.thread !== thread || chat.active_run === null) return;
-        this.client.follow(chat.active_run.run_id, {
-          chatId,
-          messageId: chat.active_run.message_id,
-        });
-      } catch (problem) {
-        if (this.thread !== thread) return;
-        if (codeOf(problem) === "chat_not_found") {
-          this.forget(chatId);
-          this.thread = new Thread(null);
-          this.show();
-          history.replaceState(null, "", location.pathname);
-        }
-        throw problem;
-      }
-    });
+    await this.acting(() => this.read(thread));
   }
 
-  private async loadMessages(thread: Thread): Promise<void> {
+  /** The thread's chat as it is now, with the run that is active in it. */
+  private async read(thread: Thread): Promise<void> {
     const { chatId } = thread;
     if (chatId === null) return;
-    const page = await this.http.messages(chatId, thread.cursor);
+    try {
+      // In this order: a run that ends in between is then in the messages, and not lost.
+      const chat = await this.http.chat(chatId);
+      if (this.thread !== thread) return;
+      this.putInList(chat);
+      const page = await this.http.messages(chatId, null);
+      thread.addNewest(page.messages, page.next_cursor);
+      this.messagesCame(thread);
+      if (this.thread !== thread || chat.active_run === null) return;
+      this.client.follow(chat.active_run.run_id, {
+        chatId,
+        messageId: chat.active_run.message_id,
+      });
+    } catch (problem) {
+      if (this.thread !== thread) return;
+      if (codeOf(problem) === "chat_not_found") {
+        this.forget(chatId);
+        this.thread = new Thread(null);
+        this.show();
+        history.replaceState(null, "", location.pathname);
+      }
+      throw problem;
+    }
+  }
+
+  /** Another tab or another device may have gone on with these chats. Nobody asked for this, so an
+   * unreachable service is no news; a hidden page looks when it is seen again. */
+  private lookAgain(): void {
+    if (!this.identity.isSignedIn || document.visibilityState !== "visible") return;
+    for (const look of [this.loadChats(null), this.read(this.thread)]) {
+      look.catch((problem: unknown) => {
+        if (codeOf(problem) !== "network") this.failed(codeOf(problem));
+      });
+    }
+  }
+
+  private async loadOlder(thread: Thread): Promise<void> {
+    const { chatId, cursor } = thread;
+    if (chatId === null || cursor === null) return;
+    const page = await this.http.messages(chatId, cursor);
     thread.addOlder(page.messages, page.next_cursor);
-    const text = thread.firstUserText;
-    if (page.next_cursor === null && text !== null) this.knownTitles.set(chatId, firstWords(text));
+    this.messagesCame(thread);
+  }
+
+  private messagesCame({ chatId, cursor, firstUserText }: Thread): void {
+    if (chatId !== null && cursor === null && firstUserText !== null) {
+      this.knownTitles.set(chatId, firstWords(firstUserText));
+    }
     this.show();
   }
 
   private async loadChats(cursor: string | null): Promise<void> {
     const page = await this.http.chats(cursor);
-    const known = new Set(cursor === null ? [] : this.chats.map((chat) => chat.chat_id));
+    const last = page.chats.at(-1);
+    // Read again, the first page leaves those alone that later pages brought.
+    const others = this.chats.filter(
+      ({ last_active_at: at }) =>
+        cursor !== null || (page.next_cursor !== null && last && at < last.last_active_at),
+    );
+    const known = new Set(others.map((chat) => chat.chat_id));
     const added = page.chats.filter(
       ({ chat_id: chatId }) => !known.has(chatId) && !this.deletions.holds(chatId),
     );
-    this.chats = cursor === null ? added : [...this.chats, ...added];
-    this.chatsCursor = page.next_cursor;
+    this.chats = cursor === null ? [...added, ...others] : [...others, ...added];
+    if (cursor !== null || others.length === 0) this.chatsCursor = page.next_cursor;
     this.show();
   }
 
@@ -259,7 +298,9 @@ export class App {
 
   private async rename(title: string): Promise<void> {
     const { chatId } = this.thread;
-    if (chatId !== null) this.putInList(await this.http.rename(chatId, title));
+    if (chatId === null) return;
+    this.putInList(await this.http.rename(chatId, title));
+    this.otherTabs.tell({ kind: "changed" });
   }
 
   private deleteChat(): void {
@@ -281,6 +322,7 @@ export class App {
     try {
       await this.http.deleteChat(chat.chat_id);
       this.drafts.keep(chat.chat_id, "");
+      this.otherTabs.tell({ kind: "changed" });
     } catch (problem) {
       if (codeOf(problem) === "chat_not_found") return;
       this.putInList(chat);
@@ -297,7 +339,9 @@ export class App {
     switch (event.kind) {
       case "connection":
         this.connection = event.state;
-        if (event.state === "open") this.wasConnected = true;
+        if (event.state !== "open") break;
+        if (this.wasConnected) this.lookAgain();
+        this.wasConnected = true;
         break;
       case "run":
         this.runChanged(event.run, event.stopping);
@@ -334,6 +378,7 @@ export class App {
     const send = this.sends.get(messageId);
     if (send === undefined || chatId === null) return;
     this.sends.delete(messageId);
+    this.otherTabs.tell({ kind: "changed" });
     if (send.thread.chatId !== null) {
       this.moveToTop(chatId);
       return;

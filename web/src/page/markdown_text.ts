@@ -46,6 +46,8 @@ function fragmentOf(html: string): DocumentFragment {
     ALLOWED_TAGS: TAGS.split(" "),
     ALLOWED_ATTR: ["href", "class", "start", "data-language"],
     ALLOWED_URI_REGEXP: SAFE_LINK,
+    // Whatever is not named here must be such a link.
+    ADD_URI_SAFE_ATTR: ["start", "data-language"],
     ALLOW_DATA_ATTR: false,
     RETURN_DOM_FRAGMENT: true,
   });

@@ -71,6 +71,15 @@ export class Thread {
     this.olderCursor = cursor;
   }
 
+  /** The latest page, read for the first time or again; what was known already stays as it is. */
+  addNewest(messages: readonly Message[], cursor: string | null): void {
+    const known = new Set(this.stored.map((message) => message.message_id));
+    const added = messages.filter((message) => !known.has(message.message_id));
+    const isContinued = added.length < messages.length;
+    this.stored = isContinued ? [...this.stored, ...added] : messages;
+    if (!isContinued) this.olderCursor = cursor;
+  }
+
   addSend(messageId: string, text: string): void {
     this.own.push({ messageId, text, isAccepted: false });
   }
