@@ -9,6 +9,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
 WORKERS ?= 1
+STACK ?= chatcore
 PYTEST_ARGS ?=
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
@@ -33,7 +34,7 @@ SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
 TESTS := $(wildcard $(addprefix tests/,unit contract template simulation integration e2e))
-TYPED := $(wildcard functions gpu_service local bench tests) layers/chatcore/chatcore
+TYPED := $(wildcard functions gpu_service deploy local bench tests) layers/chatcore/chatcore
 
 .PHONY: help
 help:
@@ -42,6 +43,7 @@ help:
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
 	@echo 'make check       lint, formatting, strict types, import rules, template checks'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
+	@echo 'make publish     the web page into the bucket of a deployed stack (STACK=its name)'
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
 	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
 	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
@@ -88,6 +90,10 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@$(PY) -m local.api_documents --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
+
+.PHONY: publish
+publish: $(VENVS)/dev/.ready $(WEB_PAGE)
+	@$(PY) -m deploy.page --stack $(STACK)
 
 .PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood
 bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)

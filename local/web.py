@@ -1,7 +1,7 @@
 """The server of the web page.
 
 Owns static files, /config.json and the security headers. It must not hold a secret: whatever it
-serves is public. On AWS a bucket and a CDN do the same.
+serves is public. On AWS a bucket and CloudFront do the same (see template.yaml).
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ HTTP_ROUTES = {
 }
 WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "ping", "$default"}
 OUTPUTS = {
+    "PageBucketName",
+    "PageUrl",
     "HttpUrl",
     "WsUrl",
     "CallbackUrl",
