@@ -1,0 +1,227 @@
+"""`make bench-client`: what the page weighs, how soon one can type, and what its pacer makes of frames.
+
+Page: the built page by its own server, on loopback, in a fresh browser profile each time, with a CPU four
+times slower (by the DevTools protocol). Interactive is when the sign-in form is there and takes what is
+typed. Weight is of all that a first load asks for, each file by gzip.
+
+Pacer: the page's own, built and run by Node on a virtual clock at sixty pictures a second, fed with the
+frames of bench-stream: the product's Broadcast over played posts. Quality is that of `bench.reading`, of
+what is seen, beside a frame for each token, unlimited and unpaced, on the same answers. A pause is what
+lies between two moments at which an answer's visible text grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from playwright.sync_api import Browser, Request, expect, sync_playwright
+from rich.console import Console
+from rich.table import Table
+
+from bench import trace
+from bench.cloud import PORTS
+from bench.reading import read
+from bench.report import Figure, Goal, at_least, at_most, finish, percentile, reported
+from bench.stream import READING_TOKENS_PER_S, SEED, Answer, Sent, make_answer, ours, token_by_token
+from local import web
+from local.preflight import CHROMIUM_NAMES
+from local.stack import ROOT
+
+LOADS = 5
+FULL_LOADS = 20
+THROTTLE = 4
+QUICK_ANSWERS = 400
+FASTER_TOKENS_PER_S = 30.0
+
+CONFIG = {
+    "http_url": "http://127.0.0.1:1",
+    "ws_url": "ws://127.0.0.1:1",
+    "cognito_url": "http://127.0.0.1:1",
+    "user_pool_client_id": "bench",
+    "region": "us-east-1",
+}
+"""Nobody signs in here, so nobody is asked."""
+WATCH = """
+window.formAt = null;
+new MutationObserver(() => {
+  const form = document.getElementById("sign-in-view");
+  if (form && !form.hidden && window.formAt === null) window.formAt = performance.now();
+}).observe(document, { subtree: true, childList: true, attributes: true });
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """gzip_bytes: of all files asked for; interactive_ms: from the start of the navigation."""
+
+    gzip_bytes: int
+    interactive_ms: float
+
+
+def load_page(browser: Browser) -> Load:
+    with browser.new_context(viewport={"width": 1200, "height": 800}) as context:
+        page = context.new_page()
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": THROTTLE})
+        page.add_init_script(WATCH)
+        bodies: list[bytes] = []
+
+        def keep(request: Request) -> None:
+            response = request.response()
+            if response is not None:
+                bodies.append(response.body())
+
+        page.on("requestfinished", keep)
+        page.goto(PORTS.web_url, wait_until="networkidle")
+        page.keyboard.type("a@b")
+        expect(page.get_by_test_id("email")).to_have_value("a@b")
+        at_ms: float = page.evaluate("window.formAt")
+        return Load(sum(len(gzip.compress(body)) for body in bodies), at_ms)
+
+
+def load_pages(loads: int) -> list[Load]:
+    names = [os.environ.get("CHROMIUM"), *CHROMIUM_NAMES]
+    path = next((found for name in names if name and (found := shutil.which(name))), None)
+    if path is None:
+        raise SystemExit("chatcore: no Chromium: install one, or name it in CHROMIUM")
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.json"
+        config.write_text(json.dumps(CONFIG))
+        server = web.service(ROOT, config, PORTS.web, Path(folder) / "web.log")
+        server.start()
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+                return [load_page(browser) for _ in range(loads)]
+        finally:
+            server.stop()
+
+
+def paced(arrived_ms: Sequence[Sequence[float]]) -> list[list[float]]:
+    """When a reader sees each token of each answer, by the page's pacer."""
+    with tempfile.TemporaryDirectory() as folder:
+        built = subprocess.run(
+            ["npx", "vite", "build", "--ssr", "bench/pacer.ts", "--outDir", folder],
+            cwd=ROOT / "web",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            raise SystemExit(f"chatcore: the pacer could not be built:\n{built.stderr}")
+        ran = subprocess.run(
+            ["node", str(Path(folder) / "pacer.js")],
+            input=json.dumps(arrived_ms),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    seen_ms: list[list[float]] = json.loads(ran.stdout)
+    return seen_ms
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All answers as one way of showing them: quality by reading speed, longest pause of each answer."""
+
+    quality: dict[float, float]
+    pauses_ms: list[float]
+
+
+def look_at(answers: Sequence[Answer], seen_ms: Sequence[Sequence[float]]) -> Seen:
+    quality = {
+        speed: statistics.fmean(
+            read([at_ms / 1000 for at_ms in moments], answer.made_s[0], speed).quality
+            for answer, moments in zip(answers, seen_ms, strict=True)
+        )
+        for speed in (READING_TOKENS_PER_S, FASTER_TOKENS_PER_S)
+    }
+    return Seen(quality, [longest_pause(moments) for moments in seen_ms])
+
+
+def in_ms(sent: Sent) -> list[float]:
+    return [1000 * at_s for at_s in sent.delivered_s]
+
+
+def longest_pause(seen: Sequence[float]) -> float:
+    return max((later - at for at, later in pairwise(seen)), default=0.0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.client", description=__doc__)
+    parser.add_argument("--data", type=Path, default=trace.DEFAULT)
+    parser.add_argument("--full", action="store_true", help="more loads, all answers of the trace")
+    given = parser.parse_args()
+    try:
+        lengths = trace.answer_lengths(given.data)
+    except trace.Missing as missing:
+        print(f"chatcore: {missing}", file=sys.stderr)
+        return 1
+    rng = random.Random(SEED)
+    if not given.full:
+        lengths = rng.sample(lengths, min(QUICK_ANSWERS, len(lengths)))
+    console = Console()
+    console.print("Loading the page …")
+    loads = load_pages(FULL_LOADS if given.full else LOADS)
+    console.print(f"Pacing {len(lengths)} answers …", highlight=False)
+    report(console, loads, [make_answer(length, rng) for length in lengths])
+    return 0
+
+
+def report(console: Console, loads: Sequence[Load], answers: Sequence[Answer]) -> None:
+    frames_ms = [in_ms(ours(answer)) for answer in answers]
+    unlimited_ms = [in_ms(token_by_token(answer)) for answer in answers]
+    paced_ms = paced(frames_ms)
+    ways = {
+        "paced frames": look_at(answers, paced_ms),
+        "frames as they come": look_at(answers, frames_ms),
+        "unlimited": look_at(answers, unlimited_ms),
+    }
+    table = Table(
+        *("shown", "quality", f"at {FASTER_TOKENS_PER_S:g}/s", "pause p50 ms", "p99 ms", "most ms"),
+        title="How an answer reads, and the longest pause in it",
+        title_justify="left",
+    )
+    figures: dict[str, Figure] = {
+        "answers": len(answers),
+        "loads": len(loads),
+        "interactive_ms": [round(load.interactive_ms) for load in loads],
+    }
+    for name, way in ways.items():
+        qualities = list(way.quality.values())
+        pauses_ms = [percentile(way.pauses_ms, percent) for percent in (50, 99, 100)]
+        table.add_row(name, *(f"{q:.4f}" for q in qualities), *(f"{p:.0f}" for p in pauses_ms))
+        figures[name.replace(" ", "_")] = {
+            "quality": [round(quality, 5) for quality in qualities],
+            "longest_pause_ms": [round(pause_ms, 1) for pause_ms in pauses_ms],
+        }
+    console.print(table)
+    mine, best = ways["paced frames"], ways["unlimited"]
+    delays_ms = [seen[0] - came[0] for seen, came in zip(paced_ms, frames_ms, strict=True)]
+    goals: dict[str, Goal] = {
+        "page_gzip_kb": at_most(max(load.gzip_bytes for load in loads) / 1000, 150),
+        "interactive_most_ms": at_most(max(load.interactive_ms for load in loads), 1000),
+        "quality_of_unlimited": at_least(
+            mine.quality[READING_TOKENS_PER_S] / best.quality[READING_TOKENS_PER_S], 0.99
+        ),
+        "longest_visible_stall_ms": reported(max(mine.pauses_ms)),
+        "longest_stall_of_unlimited_ms": reported(max(best.pauses_ms)),
+        "first_token_delay_most_ms": at_most(max(delays_ms), 0),
+    }
+    finish(console, "client", figures, goals)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
