@@ -45,27 +45,6 @@ export interface MessagePage {
   readonly next_cursor: string | null;
 }
 
-export interface Message {
-  readonly message_id: string;
-  readonly role: "user" | "assistant";
-  readonly text: string;
-  readonly created_at: string;
-  readonly run_id: string | null;
-  readonly finish_reason: string | null;
-  readonly usage: Usage | null;
-}
-
-export interface ChatPage {
-  readonly chats: readonly Chat[];
-  readonly next_cursor: string | null;
-}
-
-export interface MessagePage {
-  /** Oldest first; the first page holds the newest messages. */
-  readonly messages: readonly Message[];
-  readonly next_cursor: string | null;
-}
-
 export interface Run {
   readonly run_id: string;
   readonly chat_id: string;

@@ -7,9 +7,10 @@
 
 import { ChatClient, type ClientEvent } from "../client/client";
 import type { ConnectionState } from "../client/connection";
-import { type Chat, HttpApi } from "../client/http";
+import { type Chat, type ChatPage, HttpApi } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
+import { ChatList } from "./chat_list";
 import { Deletions } from "./deletions";
 import { Drafts } from "./drafts";
 import { part, setText } from "./elements";
@@ -46,8 +47,7 @@ export class App {
   private thread = new Thread(null);
   /** Where a send on its way belongs, as another chat may be open when its answer comes. */
   private readonly sends = new Map<string, { thread: Thread; text: string }>();
-  private chats: readonly Chat[] = [];
-  private chatsCursor: string | null = null;
+  private readonly chats = new ChatList();
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
   private readonly otherTabs = new OtherTabs((news) => {
@@ -98,7 +98,7 @@ export class App {
     });
     this.sidebar = new SidebarView({
       newChat: () => this.goTo(null),
-      moreChats: () => void this.acting(() => this.loadChats(this.chatsCursor)),
+      moreChats: () => void this.acting(() => this.loadOlderChats()),
       signOut: () => this.leave(),
     });
     this.threadView = new ThreadView({
@@ -147,7 +147,7 @@ export class App {
     this.chatView.hidden = false;
     this.client.start();
     void this.trying(() => this.loadAccount());
-    void this.trying(() => this.loadChats(null));
+    void this.trying(() => this.loadChats());
     void this.open(hashChatId());
   }
 
@@ -240,7 +240,7 @@ export class App {
    * unreachable service is no news; a hidden page looks when it is seen again. */
   private lookAgain(): void {
     if (!this.identity.isSignedIn || document.visibilityState !== "visible") return;
-    for (const look of [this.loadChats(null), this.read(this.thread)]) {
+    for (const look of [this.loadChats(), this.read(this.thread)]) {
       look.catch((problem: unknown) => {
         if (codeOf(problem) !== "network") this.failed(codeOf(problem));
       });
@@ -262,21 +262,22 @@ export class App {
     this.show();
   }
 
-  private async loadChats(cursor: string | null): Promise<void> {
-    const page = await this.http.chats(cursor);
-    const last = page.chats.at(-1);
-    // Read again, the first page leaves those alone that later pages brought.
-    const others = this.chats.filter(
-      ({ last_active_at: at }) =>
-        cursor !== null || (page.next_cursor !== null && last && at < last.last_active_at),
-    );
-    const known = new Set(others.map((chat) => chat.chat_id));
-    const added = page.chats.filter(
-      ({ chat_id: chatId }) => !known.has(chatId) && !this.deletions.holds(chatId),
-    );
-    this.chats = cursor === null ? [...added, ...others] : [...others, ...added];
-    if (cursor !== null || others.length === 0) this.chatsCursor = page.next_cursor;
+  private async loadChats(): Promise<void> {
+    const before = this.chats.listed;
+    const page = await this.http.chats(null);
+    this.chats.addNewest(this.withoutDeleted(page), before);
     this.show();
+  }
+
+  private async loadOlderChats(): Promise<void> {
+    if (this.chats.cursor === null) return;
+    this.chats.addOlder(this.withoutDeleted(await this.http.chats(this.chats.cursor)));
+    this.show();
+  }
+
+  /** The server does not know yet of deletions that may be taken back. */
+  private withoutDeleted(page: ChatPage): ChatPage {
+    return { ...page, chats: page.chats.filter((chat) => !this.deletions.holds(chat.chat_id)) };
   }
 
   private async loadAccount(): Promise<void> {
@@ -304,7 +305,7 @@ export class App {
   }
 
   private deleteChat(): void {
-    const chat = this.chats.find((candidate) => candidate.chat_id === this.thread.chatId);
+    const chat = this.chats.find(this.thread.chatId);
     if (chat === undefined) return;
     this.deletions.put(chat);
     this.forget(chat.chat_id);
@@ -394,7 +395,7 @@ export class App {
   }
 
   private namedLater(chatId: string): void {
-    const chat = this.chats.find((candidate) => candidate.chat_id === chatId);
+    const chat = this.chats.find(chatId);
     if (chat === undefined || chat.title !== null || this.awaitingTitle.has(chatId)) return;
     this.awaitingTitle.add(chatId);
     this.lookForTitle(chatId, TITLE_LOOKS_MS);
@@ -425,18 +426,17 @@ export class App {
 
   private putInList(chat: Chat): void {
     if (this.deletions.holds(chat.chat_id)) return;
-    const others = this.chats.filter((other) => other.chat_id !== chat.chat_id);
-    this.chats = [chat, ...others].sort((a, b) => (a.last_active_at < b.last_active_at ? 1 : -1));
+    this.chats.put(chat);
     this.show();
   }
 
   private moveToTop(chatId: string): void {
-    const chat = this.chats.find((candidate) => candidate.chat_id === chatId);
+    const chat = this.chats.find(chatId);
     if (chat) this.putInList({ ...chat, last_active_at: new Date().toISOString() });
   }
 
   private forget(chatId: string): void {
-    this.chats = this.chats.filter((chat) => chat.chat_id !== chatId);
+    this.chats.remove(chatId);
     this.show();
   }
 
@@ -446,12 +446,12 @@ export class App {
 
   private show(): void {
     const { thread } = this;
-    const chat = this.chats.find((candidate) => candidate.chat_id === thread.chatId);
+    const chat = this.chats.find(thread.chatId);
     this.sidebar.showChats(
-      this.chats,
+      this.chats.all,
       thread.chatId,
       (each) => this.titleOf(each),
-      this.chatsCursor !== null,
+      this.chats.cursor !== null,
     );
     const active = thread.active;
     this.threadView.show({
