@@ -15,9 +15,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -35,9 +32,9 @@ from bench import trace
 from bench.cloud import PORTS
 from bench.reading import read
 from bench.report import Figure, Goal, at_least, at_most, finish, percentile, reported
-from bench.stream import READING_TOKENS_PER_S, SEED, Answer, Sent, make_answer, ours, token_by_token
+from bench.stream import READING_TOKENS_PER_S, Answer, Sent, drawn_answers, ours, token_by_token
 from local import web
-from local.preflight import CHROMIUM_NAMES
+from local.preflight import find_chromium
 from local.stack import ROOT
 
 LOADS = 5
@@ -92,8 +89,7 @@ def load_page(browser: Browser) -> Load:
 
 
 def load_pages(loads: int) -> list[Load]:
-    names = [os.environ.get("CHROMIUM"), *CHROMIUM_NAMES]
-    path = next((found for name in names if name and (found := shutil.which(name))), None)
+    path = find_chromium()
     if path is None:
         raise SystemExit("chatcore: no Chromium: install one, or name it in CHROMIUM")
     with tempfile.TemporaryDirectory() as folder:
@@ -165,18 +161,15 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="more loads, all answers of the trace")
     given = parser.parse_args()
     try:
-        lengths = trace.answer_lengths(given.data)
+        answers = drawn_answers(given.data, None if given.full else QUICK_ANSWERS)
     except trace.Missing as missing:
         print(f"chatcore: {missing}", file=sys.stderr)
         return 1
-    rng = random.Random(SEED)
-    if not given.full:
-        lengths = rng.sample(lengths, min(QUICK_ANSWERS, len(lengths)))
     console = Console()
     console.print("Loading the page …")
     loads = load_pages(FULL_LOADS if given.full else LOADS)
-    console.print(f"Pacing {len(lengths)} answers …", highlight=False)
-    report(console, loads, [make_answer(length, rng) for length in lengths])
+    console.print(f"Pacing {len(answers)} answers …", highlight=False)
+    report(console, loads, answers)
     return 0
 
 

@@ -84,6 +84,16 @@ def make_answer(tokens: int, rng: random.Random) -> Answer:
     return Answer(tuple(made_s[:tokens]), rng.getrandbits(32))
 
 
+def drawn_answers(data: Path, most: int | None) -> list[Answer]:
+    """Answers as long as those of the trace, the same ones in each run: all of them, or so many drawn.
+    Raises trace.Missing."""
+    rng = random.Random(SEED)
+    lengths = trace.answer_lengths(data)
+    if most is not None:
+        lengths = rng.sample(lengths, min(most, len(lengths)))
+    return [make_answer(length, rng) for length in lengths]
+
+
 def post_s(rng: random.Random) -> float:
     slow_s = rng.expovariate(1 / SLOW_POST_S) if rng.random() < SLOW_POST_CHANCE else 0.0
     return POST_S * math.exp(rng.gauss(0, POST_SPREAD)) + slow_s
@@ -220,14 +230,11 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="all answers of the trace")
     given = parser.parse_args()
     try:
-        lengths = trace.answer_lengths(given.data)
+        answers = drawn_answers(given.data, None if given.full else QUICK_ANSWERS)
     except trace.Missing as missing:
         print(f"chatcore: {missing}", file=sys.stderr)
         return 1
-    rng = random.Random(SEED)
-    if not given.full:
-        lengths = rng.sample(lengths, min(QUICK_ANSWERS, len(lengths)))
-    bench([make_answer(length, rng) for length in lengths])
+    bench(answers)
     return 0
 
 

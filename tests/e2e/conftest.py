@@ -1,7 +1,5 @@
 """A browser, and the page open in it, for the tests of a module."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +10,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from local.preflight import CHROMIUM_NAMES
+from local.preflight import find_chromium
 from tests.cloud import Cloud
 from tests.e2e.window import FLAGS, Window
 from tests.person import Person
@@ -20,8 +18,7 @@ from tests.person import Person
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    named = os.environ.get("CHROMIUM")
-    path = named or next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    path = find_chromium()
     assert path, "no Chromium: install one, or name it in CHROMIUM"
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)

@@ -1,8 +1,8 @@
-"""The compaction's state machine: every state is reached, ends, and has a bound, and no way leaves the chat
-as one that is being compacted."""
+"""The compaction's state machine: every state has a bound, and no way leaves the chat as one that is being
+compacted."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,6 @@ MACHINE = read("statemachines/compact.asl.yaml")
 STATES: Mapping[str, Mapping[str, Any]] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 LAMBDAS = {name: state for name, state in TASKS.items() if name != "Summarise"}
-
-
-def _successors(state: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("Next", "Default"):
-        if key in state:
-            yield state[key]
-    for branch in (*state.get("Choices", ()), *state.get("Catch", ())):
-        yield branch["Next"]
-
-
-def test_states_are_connected() -> None:
-    reached: set[str] = set()
-    ahead = [MACHINE["StartAt"]]
-    while ahead:
-        name = ahead.pop()
-        if name not in reached:
-            reached.add(name)
-            ahead.extend(_successors(STATES[name]))
-    assert reached == set(STATES)
-
-
-def test_every_state_leads_on_or_ends() -> None:
-    for name, state in STATES.items():
-        ends = state["Type"] in ("Succeed", "Fail")
-        assert ends == (not list(_successors(state))), name
 
 
 def test_whatever_fails_frees_the_chat() -> None:

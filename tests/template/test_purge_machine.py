@@ -1,7 +1,7 @@
-"""The purge's state machine: every state is reached, ends, and has a bound."""
+"""The purge's state machine: every answer of its function has its way, and every state a bound."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from chatcore.services.purge import PurgeState
@@ -9,31 +9,6 @@ from tests.template.source import properties, read, references
 
 MACHINE = read("statemachines/purge.asl.yaml")
 STATES: Mapping[str, Mapping[str, Any]] = MACHINE["States"]
-
-
-def _successors(state: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("Next", "Default"):
-        if key in state:
-            yield state[key]
-    for branch in (*state.get("Choices", ()), *state.get("Catch", ())):
-        yield branch["Next"]
-
-
-def test_states_are_connected() -> None:
-    reached: set[str] = set()
-    ahead = [MACHINE["StartAt"]]
-    while ahead:
-        name = ahead.pop()
-        if name not in reached:
-            reached.add(name)
-            ahead.extend(_successors(STATES[name]))
-    assert reached == set(STATES)
-
-
-def test_every_state_leads_on_or_ends() -> None:
-    for name, state in STATES.items():
-        ends = state["Type"] in ("Succeed", "Fail")
-        assert ends == (not list(_successors(state))), name
 
 
 def test_every_answer_of_the_function_has_its_way() -> None:

@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { blocksOf, htmlOf, markupOf } from "../src/page/markup";
+import { blocksOf, htmlOf } from "../src/page/markup";
+
+/** Of a whole text. */
+function markupOf(text: string): string {
+  const tokens = blocksOf(text);
+  return tokens.map((token) => htmlOf(token, tokens)).join("");
+}
 
 describe("markup", () => {
   it("knows what answers are written with", () => {

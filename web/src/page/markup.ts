@@ -36,12 +36,6 @@ export function htmlOf(token: Token, list: TokensList): string {
   return marked.parser(alone);
 }
 
-/** Of a whole text; not yet sanitised. */
-export function markupOf(text: string): string {
-  const tokens = blocksOf(text);
-  return tokens.map((token) => htmlOf(token, tokens)).join("");
-}
-
 /** Whether a code block is not closed yet: it is still being written. */
 function isOpen(raw: string): boolean {
   return /^ {0,3}[`~]{3}/.test(raw) && !/\n {0,3}[`~]{3,}\s*$/.test(raw);
