@@ -7,7 +7,7 @@
 
 import { ChatClient, type ClientEvent } from "../client/client";
 import type { ConnectionState } from "../client/connection";
-import { type Chat, type ChatPage, HttpApi } from "../client/http";
+import { type Chat, type ChatPage, HttpApi, type Me } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
 import { ChatList } from "./chat_list";
@@ -25,6 +25,9 @@ import { codeOf, firstWords, sentenceFor } from "./words";
 
 /** Why the page was reloaded, for the page that comes after. */
 const NOTICE_KEY = "chatcore.notice";
+
+/** A little more than a user of any plan may have. */
+const ANSWERING_CHATS_MOST = 10;
 
 /** API Gateway itself gives up after 30 s. */
 const REQUEST_TIMEOUT_MS = 35_000;
@@ -53,6 +56,8 @@ export class App {
   private readonly chats = new ChatList();
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
+  /** The chats of the runs that are followed and not over, by run. */
+  private readonly answering = new Map<string, string>();
   private readonly otherTabs = new OtherTabs((news) => {
     if (news.kind === "signed_out") this.startOver();
     else this.lookAgain();
@@ -122,7 +127,11 @@ export class App {
     window.addEventListener("hashchange", () => {
       if (this.identity.isSignedIn) void this.open(hashChatId());
     });
-    window.addEventListener("online", () => this.client.wake());
+    window.addEventListener("online", () => {
+      this.client.wake();
+      this.show();
+    });
+    window.addEventListener("offline", () => this.show());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.client.wake();
       this.lookAgain();
@@ -154,8 +163,7 @@ export class App {
     this.signInView.hide();
     this.chatView.hidden = false;
     this.client.start();
-    void this.trying(() => this.loadAccount());
-    void this.trying(() => this.loadChats());
+    void this.trying(() => this.findAnswers());
     void this.open(hashChatId());
   }
 
@@ -277,6 +285,21 @@ export class App {
     this.show();
   }
 
+  /** Answers go on when their page is closed: of chats that are not open, too, it is shown that they do.
+   * The account says how many there are; they are in the chats of the latest activity. */
+  private async findAnswers(): Promise<void> {
+    const [me] = await Promise.all([this.loadAccount(), this.loadChats()]);
+    let left = me.usage.active_runs;
+    for (const { chat_id: chatId } of this.chats.all.slice(0, ANSWERING_CHATS_MOST)) {
+      if (left === 0) return;
+      // Nobody asked for this: a chat that cannot be read is passed over.
+      const run = (await this.http.chat(chatId).catch(() => null))?.active_run ?? null;
+      if (run === null) continue;
+      this.client.follow(run.run_id, { chatId, messageId: run.message_id });
+      left -= 1;
+    }
+  }
+
   private async loadOlderChats(): Promise<void> {
     if (this.chats.cursor === null) return;
     this.chats.addOlder(this.withoutDeleted(await this.http.chats(this.chats.cursor)));
@@ -288,8 +311,10 @@ export class App {
     return { ...page, chats: page.chats.filter((chat) => !this.deletions.holds(chat.chat_id)) };
   }
 
-  private async loadAccount(): Promise<void> {
-    this.sidebar.showAccount(await this.http.me());
+  private async loadAccount(): Promise<Me> {
+    const me = await this.http.me();
+    this.sidebar.showAccount(me);
+    return me;
   }
 
   private send(text: string): void {
@@ -360,6 +385,7 @@ export class App {
         this.failed(event.problem.code, event.problem.retryAt);
         break;
       case "run_lost":
+        this.answering.delete(event.runId);
         if (this.thread.dropAnswer(event.runId)) this.failed(event.problem.code);
         break;
       case "problem":
@@ -375,12 +401,16 @@ export class App {
   private runChanged(run: Transcript, stopping: boolean): void {
     if (run.messageId !== null) this.sendAccepted(run.messageId, run.chatId);
     if (this.thread.owns(run)) this.thread.setAnswer(run, stopping);
+    if (run.chatId !== null) {
+      if (isOver(run.status)) this.answering.delete(run.runId);
+      else this.answering.set(run.runId, run.chatId);
+    }
     if (!isOver(run.status)) return;
     if (run.chatId !== null) {
       this.moveToTop(run.chatId);
       this.namedLater(run.chatId);
     }
-    void this.trying(() => this.loadAccount());
+    void this.trying(async () => void (await this.loadAccount()));
   }
 
   private sendAccepted(messageId: string, chatId: string | null): void {
@@ -459,6 +489,7 @@ export class App {
       this.chats.all,
       thread.chatId,
       (each) => this.titleOf(each),
+      new Set(this.answering.values()),
       this.chats.cursor !== null,
     );
     const active = thread.active;
@@ -469,7 +500,11 @@ export class App {
       canDelete: thread.chatId !== null,
       canSend: active === null && !thread.isSending,
       canStop: active !== null && !active.stopping,
-      status: statusInWords(thread, this.connection, this.wasConnected),
+      status: statusInWords(thread, {
+        state: this.connection,
+        wasConnected: this.wasConnected,
+        isOnline: navigator.onLine,
+      }),
     });
   }
 }
