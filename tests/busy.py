@@ -38,7 +38,7 @@ def all_slots_taken(
     )
 
     def all_run() -> bool:
-        running = [cloud.run(run_id)["status"] == "running" for _, run_id in busy.runs]
+        running: list[bool] = [cloud.run(run_id)["status"] == "running" for _, run_id in busy.runs]
         return sum(running) == there_are
 
     eventually(all_run, "all slots taken")

@@ -10,6 +10,7 @@ import type { ConnectionState } from "../client/connection";
 import { type Chat, type ChatPage, HttpApi, type Me } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
+import { Answering } from "./answering";
 import { ChatList } from "./chat_list";
 import { Deletions } from "./deletions";
 import { Drafts } from "./drafts";
@@ -25,9 +26,6 @@ import { codeOf, firstWords, sentenceFor } from "./words";
 
 /** Why the page was reloaded, for the page that comes after. */
 const NOTICE_KEY = "chatcore.notice";
-
-/** A little more than a user of any plan may have. */
-const ANSWERING_CHATS_MOST = 10;
 
 /** API Gateway itself gives up after 30 s. */
 const REQUEST_TIMEOUT_MS = 35_000;
@@ -56,8 +54,7 @@ export class App {
   private readonly chats = new ChatList();
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
-  /** The chats of the runs that are followed and not over, by run. */
-  private readonly answering = new Map<string, string>();
+  private readonly answering = new Answering();
   private readonly otherTabs = new OtherTabs((news) => {
     if (news.kind === "signed_out") this.startOver();
     else this.lookAgain();
@@ -285,19 +282,16 @@ export class App {
     this.show();
   }
 
-  /** Answers go on when their page is closed: of chats that are not open, too, it is shown that they do.
-   * The account says how many there are; they are in the chats of the latest activity. */
+  /** Answers went on while there was no page: chats that are not open show it, too. */
   private async findAnswers(): Promise<void> {
     const [me] = await Promise.all([this.loadAccount(), this.loadChats()]);
-    let left = me.usage.active_runs;
-    for (const { chat_id: chatId } of this.chats.all.slice(0, ANSWERING_CHATS_MOST)) {
-      if (left === 0) return;
+    await this.answering.find(
+      me.usage.active_runs,
+      this.chats.all.map((chat) => chat.chat_id),
       // Nobody asked for this: a chat that cannot be read is passed over.
-      const run = (await this.http.chat(chatId).catch(() => null))?.active_run ?? null;
-      if (run === null) continue;
-      this.client.follow(run.run_id, { chatId, messageId: run.message_id });
-      left -= 1;
-    }
+      (chatId) => this.http.chat(chatId).then((chat) => chat.active_run, () => null),
+      (run, chatId) => this.client.follow(run.run_id, { chatId, messageId: run.message_id }),
+    );
   }
 
   private async loadOlderChats(): Promise<void> {
@@ -385,7 +379,7 @@ export class App {
         this.failed(event.problem.code, event.problem.retryAt);
         break;
       case "run_lost":
-        this.answering.delete(event.runId);
+        this.answering.lost(event.runId);
         if (this.thread.dropAnswer(event.runId)) this.failed(event.problem.code);
         break;
       case "problem":
@@ -401,10 +395,7 @@ export class App {
   private runChanged(run: Transcript, stopping: boolean): void {
     if (run.messageId !== null) this.sendAccepted(run.messageId, run.chatId);
     if (this.thread.owns(run)) this.thread.setAnswer(run, stopping);
-    if (run.chatId !== null) {
-      if (isOver(run.status)) this.answering.delete(run.runId);
-      else this.answering.set(run.runId, run.chatId);
-    }
+    this.answering.heard(run);
     if (!isOver(run.status)) return;
     if (run.chatId !== null) {
       this.moveToTop(run.chatId);
@@ -489,7 +480,7 @@ export class App {
       this.chats.all,
       thread.chatId,
       (each) => this.titleOf(each),
-      new Set(this.answering.values()),
+      this.answering.chats,
       this.chats.cursor !== null,
     );
     const active = thread.active;
