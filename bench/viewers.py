@@ -9,9 +9,9 @@ from __future__ import annotations
 import uuid
 from typing import Any, Self
 
+from chat.api import HttpApi
 from chat.client import Answer, Client
 from chat.connection import Connection
-from chat.http import HttpApi
 from local.endpoints import Endpoints
 
 TIMEOUT_S = 120.0

@@ -27,9 +27,9 @@ from prompt_toolkit import PromptSession
 from rich.console import Console
 from rich.table import Table
 
+from chat.api import Body, HttpApi, Problem
 from chat.client import Answer, Client, Refused
 from chat.connection import Connection
-from chat.http import Body, HttpApi, Problem
 from chat.identity import Identity, find_server
 from chat.kept import Account, Kept, Sent
 from chat.screen import Lines, Pipe, Screen, Terminal

@@ -17,8 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from chat import wire
+from chat.api import HttpApi, Problem
 from chat.client import Client
-from chat.http import HttpApi, Problem
 from chat.transcript import Frame
 
 State = Literal["connecting", "open", "waiting"]

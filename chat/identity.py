@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from chat.http import TIMEOUT_S, Problem
+from chat.api import TIMEOUT_S, Problem
 
 _MARGIN_S = 60.0
 """A token is renewed this long before it ends."""
