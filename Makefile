@@ -94,6 +94,7 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
+	@cd web && npm run --silent generate -- --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
