@@ -159,13 +159,22 @@ function isFrameType(value: unknown): value is keyof Shapes {
   return typeof value === "string" && Object.hasOwn(SHAPES, value);
 }
 
-export function readFrame(encoded: string): ServerFrame | null {
-  let raw: unknown;
+function parsed(encoded: string): unknown {
   try {
-    raw = JSON.parse(encoded);
+    return JSON.parse(encoded);
   } catch {
-    return null;
+    return undefined;
   }
+}
+
+/** Whether API Gateway itself says that an action failed: it could not run what takes it. */
+export function isOfGateway(encoded: string): boolean {
+  const raw = parsed(encoded);
+  return isRecord(raw) && raw["type"] === undefined && typeof raw["message"] === "string";
+}
+
+export function readFrame(encoded: string): ServerFrame | null {
+  const raw = parsed(encoded);
   if (!isRecord(raw) || !isFrameType(raw["type"])) return null;
   const frame: Record<string, unknown> = { type: raw["type"] };
   const shape: Record<string, keyof FieldKinds> = SHAPES[raw["type"]];
