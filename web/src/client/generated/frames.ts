@@ -49,6 +49,16 @@ export interface components {
        */
       readonly epoch: number;
     };
+    /** @description Be told of each run of a chat from its beginning, whoever sends it. */
+    readonly Watch: {
+      /**
+       * @description Which action this is.
+       * @enum {unknown}
+       */
+      readonly action: "watch";
+      /** @description A chat of the user's. */
+      readonly chat_id: string;
+    };
     /** @description Keep an idle connection open. */
     readonly Ping: {
       /**
@@ -228,7 +238,7 @@ export interface components {
       /** @description One sentence for the person. */
       readonly message: string;
       /**
-       * @description message_id of the send, or run_id, that this answers.
+       * @description message_id of the send, or run_id or chat_id, that this answers.
        * @default null
        */
       readonly ref: string | null;
@@ -256,6 +266,7 @@ export interface components {
 export type Send = components["schemas"]["Send"];
 export type Cancel = components["schemas"]["Cancel"];
 export type Attach = components["schemas"]["Attach"];
+export type Watch = components["schemas"]["Watch"];
 export type Ping = components["schemas"]["Ping"];
 export type RunQueued = components["schemas"]["RunQueued"];
 export type RunStarted = components["schemas"]["RunStarted"];
@@ -272,6 +283,7 @@ export type Action =
   | Send
   | Cancel
   | Attach
+  | Watch
   | Ping;
 
 export type Event =
