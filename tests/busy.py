@@ -25,25 +25,28 @@ class BusyEngine:
 
 @contextmanager
 def all_slots_taken(
-    cloud: Cloud, person: Callable[[str], Person], tier: UserTier, more: int = 0
+    cloud: Cloud, person: Callable[[str], Person], tier: UserTier, waiting: int = 0
 ) -> Iterator[BusyEngine]:
-    """more: runs of theirs that wait for a slot, as there is none left."""
+    """waiting: so many more users of the tier have a run each that waits for a slot."""
     limits = DEFAULTS[tier]
     there_are = (SLOTS + limits.overcommit_slots) * WORKERS
-    users = -(-(there_are + more) // limits.max_active_runs)
-    owners = [person(tier) for _ in range(users)]
-    turns = [owners[number // limits.max_active_runs] for number in range(there_are + more)]
-    busy = BusyEngine(
-        [(owner, str(owner.send("Please count to 2000.")["run_id"])) for owner in turns]
-    )
+    owners = [person(tier) for _ in range(-(-there_are // limits.max_active_runs))]
+    turns = [owners[number // limits.max_active_runs] for number in range(there_are)]
+    busy = BusyEngine([(owner, _begun(owner)) for owner in turns])
 
     def all_run() -> bool:
-        running: list[bool] = [cloud.run(run_id)["status"] == "running" for _, run_id in busy.runs]
-        return sum(running) == there_are
+        return all(cloud.run(run_id)["status"] == "running" for _, run_id in busy.runs)
 
     eventually(all_run, "all slots taken")
+    for _ in range(waiting):
+        owners.append(person(tier))
+        busy.runs.append((owners[-1], _begun(owners[-1])))
     yield busy
     busy.stop()
     for owner, run_id in busy.runs:
         assert owner.ended_run(run_id)["status"] in {"cancelled", "completed"}
     assert all(owner.usage()["reserved_tokens"] == 0 for owner in owners)
+
+
+def _begun(owner: Person) -> str:
+    return str(owner.send("Please count to 2000.")["run_id"])

@@ -70,11 +70,11 @@ def test_picture_of_signing_in(cloud: Cloud, browser: Browser) -> None:
 
 def test_picture_of_a_wait(cloud: Cloud, browser: Browser, person: Callable[[str], Person]) -> None:
     with (
-        all_slots_taken(cloud, person, Tier.FREE, more=4),
+        all_slots_taken(cloud, person, Tier.FREE, waiting=4),
         opened(cloud, browser, person("free").email, SMALL) as window,
     ):
         window.send("Which ferries leave from Lisbon?")
-        expect(window.part("message-wait")).to_have_text(
+        expect(window.part("message-wait").last).to_have_text(
             re.compile(r"^\d+ before you"), timeout=TIMEOUT_MS
         )
         picture(window, "page-waiting")
@@ -89,7 +89,7 @@ def test_picture_of_a_stopped_answer_and_of_an_error(
         window.until_length(120)
         window.part("stop").click()
         expect(window.answer).to_have_attribute("data-status", "cancelled")
-        expect(window.part("message-usage")).to_be_visible()
+        expect(window.part("message-usage").last).to_be_visible()
         picture(window, "page-stopped")
         # As many as the plan allows, from elsewhere; then one more.
         runs = [free.send("Please count to 300.")["run_id"] for _ in range(2)]

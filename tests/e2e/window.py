@@ -12,6 +12,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Locator,
     Page,
+    WebSocket,
     expect,
 )
 
@@ -43,13 +44,14 @@ both_sizes = pytest.mark.parametrize("size", SIZES, indirect=True)
 @dataclass
 class Window:
     """A page of a fresh browser profile. faults: what the console complained of; hosts: who was
-    asked for anything; sockets: how many were opened."""
+    asked for anything; sockets: how many were opened; socket: the last of them."""
 
     cloud: Cloud
     page: Page
     faults: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     sockets: int = 0
+    socket: WebSocket | None = None
     is_touched: bool = False
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class Window:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("websocket", lambda socket: self._opened(socket.url))
+        self.page.on("websocket", self._opened)
 
     def open(self) -> None:
         self.page.goto(self.cloud.endpoints.web_url)
@@ -114,9 +116,10 @@ class Window:
         if message.type in {"error", "warning"}:
             self.faults.append(f"{message.text} ({message.location})")
 
-    def _opened(self, url: str) -> None:
+    def _opened(self, socket: WebSocket) -> None:
         self.sockets += 1
-        self._asked(url)
+        self.socket = socket
+        self._asked(socket.url)
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)
