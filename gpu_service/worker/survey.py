@@ -15,7 +15,13 @@ from dataclasses import dataclass, field, replace
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from chatcore.domain.beat import BEAT_EVERY_MS, Beat, fleet_slot_s, fleet_starts_per_s
+from chatcore.domain.beat import (
+    BEAT_EVERY_MS,
+    Beat,
+    fleet_slot_s,
+    fleet_slots,
+    fleet_starts_per_s,
+)
 from chatcore.domain.calendar import LANES, Backlog, Calendar, paced
 from chatcore.domain.errors import Retryable
 from chatcore.domain.tiers import Tier
@@ -115,6 +121,9 @@ class Survey:
             return
         slot_s = fleet_slot_s(beats, tier, now_ms)
         self._measure(tier, sum(waiting), slot_s)
+        if tier is Tier.FREE:
+            # Of all tiers, so with one of them.
+            self._measure_slots(*fleet_slots(beats, now_ms))
 
     def _measure(self, tier: Tier, waiting: int, slot_s: float) -> None:
         """In CloudWatch's embedded format: what the fleet is scaled by."""
@@ -123,3 +132,9 @@ class Survey:
         metrics.add_metric("waiting", MetricUnit.Count, waiting)
         metrics.add_metric("backlog_slot_s", MetricUnit.Seconds, waiting * slot_s)
         self.logger.info("tier.backlog", extra=metrics.serialize_metric_set())
+
+    def _measure_slots(self, slots: int, busy: int) -> None:
+        metrics = EphemeralMetrics(namespace="chatcore", service="worker")
+        metrics.add_metric("slots", MetricUnit.Count, slots)
+        metrics.add_metric("busy_slots", MetricUnit.Count, busy)
+        self.logger.info("fleet.slots", extra=metrics.serialize_metric_set())
