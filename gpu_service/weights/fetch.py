@@ -12,18 +12,18 @@ one keep it.
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
-from boto3 import Session
 from boto3.exceptions import S3TransferFailedError
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chatcore.adapters.aws import session
 from chatcore.domain.errors import Misconfigured, StoreUnavailable
 
 _NOTES = ".fetched.json"
@@ -33,19 +33,14 @@ _TRANSFER = TransferConfig(
 )
 
 
+class Pages(Protocol):
+    def paginate(self, *, Bucket: str, Prefix: str) -> Iterable[Mapping[str, Any]]: ...  # noqa: N803
+
+
 class S3Client(Protocol):
-    """What is used of boto3's client."""
+    """What is used of botocore's client here; S3Transfer uses more."""
 
-    def get_paginator(self, name: str, /) -> Any: ...
-
-    def download_file(
-        self,
-        Bucket: str,  # noqa: N803 - boto3's words
-        Key: str,  # noqa: N803
-        Filename: str,  # noqa: N803
-        *,
-        Config: TransferConfig,  # noqa: N803
-    ) -> None: ...
+    def get_paginator(self, name: str, /) -> Pages: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,7 @@ def s3_client() -> S3Client:
         retries={"mode": "standard", "total_max_attempts": 5},
         max_pool_connections=16,
     )
-    return cast(S3Client, cast(Any, Session()).client("s3", config=config))
+    return cast(S3Client, session().create_client("s3", config=config))
 
 
 def fetch(client: S3Client, bucket: str, prefix: str, models_path: Path) -> Fetched:
@@ -89,8 +84,9 @@ def fetch(client: S3Client, bucket: str, prefix: str, models_path: Path) -> Fetc
             raise Misconfigured(f"there is nothing under {prefix}/ in the bucket {bucket}")
         notes = _Notes.read(folder)
         missing = [each for each in objects if not notes.has(each)]
+        transfer = S3Transfer(cast(Any, client), _TRANSFER)
         for each in missing:
-            _bring(client, bucket, each)
+            _bring(transfer, bucket, each)
             notes.add(each)
     return Fetched(
         files=len(objects),
@@ -140,10 +136,10 @@ def _listed(client: S3Client, bucket: str, prefix: str, folder: Path) -> Iterato
             yield _Object(key, folder / name, str(entry["ETag"]), int(entry["Size"]))
 
 
-def _bring(client: S3Client, bucket: str, each: _Object) -> None:
+def _bring(transfer: S3Transfer, bucket: str, each: _Object) -> None:
     each.path.parent.mkdir(parents=True, exist_ok=True)
     part = each.path.with_name(each.path.name + _PART)
-    client.download_file(bucket, each.key, str(part), Config=_TRANSFER)
+    transfer.download_file(bucket, each.key, str(part))
     part.replace(each.path)
 
 
@@ -164,5 +160,3 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable(f"S3: {code}") from error
     except (BotoCoreError, S3TransferFailedError) as error:
         raise StoreUnavailable(f"S3: {type(error).__name__}") from error
-
-
