@@ -84,7 +84,7 @@ def fetch(client: S3Client, bucket: str, prefix: str, models_path: Path) -> Fetc
             raise Misconfigured(f"there is nothing under {prefix}/ in the bucket {bucket}")
         notes = _Notes.read(folder)
         missing = [each for each in objects if not notes.has(each)]
-        transfer = S3Transfer(cast(Any, client), _TRANSFER)
+        transfer = S3Transfer(cast(Any, client), cast(Any, _TRANSFER))
         for each in missing:
             _bring(transfer, bucket, each)
             notes.add(each)
