@@ -1,6 +1,7 @@
 """The GPU fleet, which cannot be deployed from here: what is written in its template."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -521,3 +522,55 @@ class TestPermissions:
             f"{_MODEL}/${{ModelPrefix}}/*",
             f"{_ARN}:s3:::prod-${{AWS::Region}}-starport-layer-bucket/*",
         }
+
+
+GIB = 2**30
+
+
+class TestPage:
+    TEXT = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("gpu", ["L4", "L40S", "H100"])
+    def test_computed_figures_follow_from_their_formula(self, gpu: str) -> None:
+        (cells,) = [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in self.TEXT.splitlines()
+            if f"| {gpu} |" in line
+        ]
+        _, _, memory, bandwidth, cache, slot, step = (cell.split(" ")[0] for cell in cells)
+        layer_bytes = 2 * 8 * 64 * 2
+        token_bytes = 12 * layer_bytes
+        window_bytes = 64 * 12 * 128 * layer_bytes
+        weight_bytes = 12.8 * GIB
+        free_bytes = float(memory) * 0.9 * GIB - weight_bytes - 2.5 * GIB - window_bytes
+        tokens = free_bytes / token_bytes
+        assert cache == f"{round(tokens, -3):,.0f}"
+        assert slot == f"{tokens / 64:,.0f}"
+        read_bytes = weight_bytes + 64 * 3_000 * token_bytes + window_bytes
+        assert step == f"{read_bytes / float(bandwidth.replace(',', '')) / 1e6:.0f}"
+
+    def test_settings_are_those_of_the_engine(self) -> None:
+        engine = json.loads(
+            (ROOT / "gpu_service/triton/model_repository/vllm/1/model.json").read_text()
+        )
+        for name, value in engine.items():
+            if name != "disable_log_stats":
+                told = str(value).lower() if isinstance(value, bool) else str(value)
+                assert f"| `{name}` | {told} |" in self.TEXT.replace("`/tmp/model`", "/tmp/model")
+
+    def test_bands_of_a_rush_are_as_told(self) -> None:
+        policies = of_type("AWS::ApplicationAutoScaling::ScalingPolicy")
+        steps = policies["Rush"]["StepScalingPolicyConfiguration"]["StepAdjustments"]
+        assert only("AWS::CloudWatch::Alarm")["Threshold"] == 1.5
+        assert [each["ScalingAdjustment"] for each in steps] == [50, 100]
+        assert steps[1]["MetricIntervalLowerBound"] + 1.5 == 3
+        assert "half as many workers again at 1.5, twice as many at 3" in self.TEXT
+
+    def test_every_output_that_a_second_fleet_takes_is_named_in_its_command(self) -> None:
+        (pattern,) = re.findall(r"\^\(([\w|]+)\)=", self.TEXT)
+        taken = {
+            name
+            for name, value in properties("GpuFleetStack")["Parameters"].items()
+            if value.get("Ref") not in TEMPLATE["Parameters"]
+        }
+        assert set(pattern.split("|")) == taken
