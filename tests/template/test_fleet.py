@@ -1,9 +1,12 @@
 """The GPU fleet, which cannot be deployed from here: what is written in its template."""
 
 import json
+import os
 import re
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,6 +293,35 @@ class TestMachines:
         assert "ECS_CONTAINER_STOP_TIMEOUT=2m" in script
         # CloudFormation would fill in what the shell should.
         assert script.count("${") == script.count("${Cluster}") == 1
+
+    @pytest.mark.parametrize("disk", ["/dev/nvme1n1", ""])
+    def test_the_script_runs(self, tmp_path: Path, disk: str) -> None:
+        """With programs in the place of those that need a machine, below a folder of its own."""
+        script = machine()["UserData"]["Fn::Base64"]["Fn::Sub"].replace("${Cluster}", "fleet")
+        for folder in ("/etc/ecs", "/mnt/chatcore"):
+            script = script.replace(folder, f"{tmp_path}{folder}")
+        listed = "/dev/nvme0n1 Amazon Elastic Block Store\n"
+        listed += f"{disk} Amazon EC2 NVMe Instance Storage\n" if disk else ""
+        programs = tmp_path / "programs"
+        for name, does in (
+            ("lsblk", f"printf '{listed}'"),
+            *((name, f'echo {name} "$@" >> {tmp_path}/done') for name in ("mkfs.xfs", "mount")),
+            # The user 1000 is made by nobody here.
+            ("install", f'echo install "$@" >> {tmp_path}/done'),
+        ):
+            programs.mkdir(exist_ok=True)
+            (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+            (programs / name).chmod(0o755)
+        (tmp_path / "etc" / "ecs").mkdir(parents=True)
+        path = f"{programs}:{os.environ['PATH']}"
+        subprocess.run(["bash", "-c", script], check=True, env={"PATH": path})
+        config = (tmp_path / "etc/ecs/ecs.config").read_text().splitlines()
+        assert config[0] == "ECS_CLUSTER=fleet"
+        assert all(re.fullmatch(r"ECS_[A-Z_]+=[a-z0-9-]+", line) for line in config)
+        done = (tmp_path / "done").read_text()
+        assert (f"mkfs.xfs -f {disk}\n" in done) is bool(disk)
+        assert ("mount " in done) is bool(disk)
+        assert f"{tmp_path}/mnt/chatcore/models {tmp_path}/mnt/chatcore/cache" in done
 
     def test_models_and_caches_lie_where_the_script_makes_room_for_them(self) -> None:
         script = machine()["UserData"]["Fn::Base64"]["Fn::Sub"]

@@ -1,6 +1,7 @@
 """The fleet's images: pinned, without root, and with all that the worker imports."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -133,5 +134,22 @@ def test_triton_reads_the_model_that_was_fetched_and_answers_this_task_only() ->
     assert f'ln -sfn "/models/$MODEL_PREFIX" {engine["model"]}\n' in start
     for address in ("http", "grpc", "metrics"):
         assert f"--{address}-address=127.0.0.1" in start
-    checked = subprocess.run(["sh", "-n", str(ROOT / "gpu_service/triton/start.sh")], check=False)
-    assert checked.returncode == 0
+
+
+def test_the_engine_starts_with_the_model_of_its_prefix(tmp_path: Path) -> None:
+    start = (ROOT / "gpu_service/triton/start.sh").read_text(encoding="utf-8")
+    for folder in ("/models/", "/tmp/model"):
+        start = start.replace(folder, f"{tmp_path}{folder}")
+    (tmp_path / "models/gpt/1").mkdir(parents=True)
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tritonserver").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\n')
+    (tmp_path / "tritonserver").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MODEL_PREFIX": "gpt/1"}
+    # A container that is started again finds the former link.
+    for _ in range(2):
+        subprocess.run(["sh", "-c", start], check=True, env=environment)
+    assert (tmp_path / "tmp/model").resolve() == tmp_path / "models/gpt/1"
+    told = (tmp_path / "told").read_text().split()
+    assert {"--load-model=vllm", "--model-control-mode=explicit"} <= set(told)
+    without = {"PATH": environment["PATH"]}
+    assert subprocess.run(["sh", "-c", start], check=False, env=without).returncode != 0
