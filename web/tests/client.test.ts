@@ -70,6 +70,24 @@ describe("connecting", () => {
     expect(sockets[0]?.isClosed).toBe(true);
   });
 
+  it("gives up a ticket that does not come, and does not use it if it comes late", async () => {
+    let hand: (ticket: string) => void = () => undefined;
+    let asked = 0;
+    const { client, clock, sockets } = stage({
+      takeTicket: () => {
+        asked += 1;
+        if (asked > 1) return Promise.resolve("second");
+        return new Promise((resolve) => (hand = resolve));
+      },
+    });
+    client.start();
+    await clock.pass(16_000);
+    expect(asked).toBe(2);
+    hand("first");
+    await clock.pass(0);
+    expect(sockets.map((socket) => socket.url)).toEqual(["wss://ws.test/live?ticket=second"]);
+  });
+
   it("pings when idle and gives up a socket that does not answer", async () => {
     const { clock, sockets, open } = stage();
     const first = await open();
@@ -267,6 +285,35 @@ describe("following", () => {
     expect(socket.actions("attach")).toHaveLength(2);
     socket.hears({ ...frames.delta(1, 0, "abcd") });
     expect(textOf("run-1")).toBe("abcd");
+  });
+
+  it("asks again soon where the gateway says that something failed", async () => {
+    const { client, clock, open } = stage();
+    const socket = await open();
+    client.send("chat-1", "Hello");
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-0" });
+    socket.hears({ message: "Internal server error", connectionId: "c", requestId: "r" });
+    await clock.pass(900);
+    expect(socket.said).toHaveLength(2);
+    await clock.pass(100);
+    expect(socket.said.map((frame) => frame["action"])).toEqual(["send", "attach", "send", "attach"]);
+    // Each time it waits longer.
+    socket.hears({ message: "Internal server error" });
+    await clock.pass(1_900);
+    expect(socket.said).toHaveLength(4);
+    await clock.pass(100);
+    expect(socket.said).toHaveLength(6);
+  });
+
+  it("does not ask again for what has been answered when the gateway speaks", async () => {
+    const { client, clock, open } = stage();
+    const socket = await open();
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-1" });
+    socket.hears({ ...frames.started(1, 0) });
+    socket.hears({ ...frames.delta(1, 0, "Hello") });
+    socket.hears({ message: "Internal server error" });
+    await clock.pass(10_000);
+    expect(socket.actions("attach")).toHaveLength(1);
   });
 
   it("asks anew when a wait is to be looked at again, for as long as it lasts", async () => {

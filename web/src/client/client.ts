@@ -10,7 +10,7 @@ import { type Backoff, patientDelay_ms } from "./backoff";
 import { Connection, type ConnectionState } from "./connection";
 import type { Clock, OpenSocket, Random } from "./ports";
 import { type Transcript, applyFrame, isOver, newTranscript } from "./transcript";
-import { type ErrorFrame, type RunFrame, encodeFrame, fitsInFrame, readFrame } from "./wire";
+import { type ErrorFrame, type RunFrame, encodeFrame, fitsInFrame, isOfGateway, readFrame } from "./wire";
 
 export type ClientEvent =
   | { readonly kind: "connection"; readonly state: ConnectionState }
@@ -165,10 +165,28 @@ export class ChatClient {
 
   private received(text: string): void {
     const frame = readFrame(text);
-    if (frame === null || frame.type === "pong") return;
-    if (frame.type === "error") this.complained(frame);
-    else this.heard(frame);
+    if (frame === null) {
+      if (!isOfGateway(text)) return;
+      this.askAgainSooner();
+    } else if (frame.type === "error") {
+      this.complained(frame);
+    } else if (frame.type !== "pong") {
+      this.heard(frame);
+    }
     this.arm();
+  }
+
+  /** Something that was said did not get through, and it is not told what. */
+  private askAgainSooner(): void {
+    const soon_ms = (tries: number): number =>
+      this.now_ms + patientDelay_ms(REFUSED_RESEND, tries - 1, this.options.random);
+    for (const send of this.sends.values()) {
+      if (send.tries > 0) send.due_ms = Math.min(send.due_ms, soon_ms(send.tries));
+    }
+    for (const { attach, cancel } of this.activeRuns()) {
+      if (attach.offset !== null) attach.due_ms = Math.min(attach.due_ms, soon_ms(attach.tries));
+      if (cancel !== null) cancel.due_ms = Math.min(cancel.due_ms, soon_ms(cancel.tries));
+    }
   }
 
   private heard(frame: RunFrame): void {

@@ -26,6 +26,9 @@ import { codeOf, firstWords, sentenceFor } from "./words";
 /** Why the page was reloaded, for the page that comes after. */
 const NOTICE_KEY = "chatcore.notice";
 
+/** API Gateway itself gives up after 30 s. */
+const REQUEST_TIMEOUT_MS = 35_000;
+
 /** How long after a first answer to look whether the server has named the chat. */
 const TITLE_LOOKS_MS = [1_000, 3_000, 10_000];
 
@@ -69,8 +72,13 @@ export class App {
     });
     this.http = new HttpApi({
       baseUrl: config.http_url,
-      // A page that goes takes its requests along, but for those that may outlive it.
-      fetch: (url, request) => fetch(url, { ...request, keepalive: request.method === "DELETE" }),
+      fetch: (url, request) =>
+        fetch(url, {
+          ...request,
+          // A page that goes takes its requests along, but for those that may outlive it.
+          keepalive: request.method === "DELETE",
+          signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        }),
       idToken: (renewed) => this.identity.idToken(renewed),
     });
     this.client = new ChatClient({
