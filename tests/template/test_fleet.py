@@ -444,8 +444,8 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "dynamodb:BatchWriteItem": {_table("CheckpointsTable")},
         "dynamodb:DeleteItem": {_table("RunsTable"), _table("WorkersTable")},
         "dynamodb:GetItem": {
-            *map(_table, ("RunsTable", "ChatsTable", "SummariesTable", "LedgersTable")),
-            *map(_table, ("CalendarsTable", "WorkersTable")),
+            *map(_table, ("RunsTable", "SummariesTable", "LedgersTable", "CalendarsTable")),
+            _table("WorkersTable"),
         },
         "dynamodb:PutItem": {
             *map(_table, ("RunsTable", "MessagesTable", "SummariesTable", "LedgersTable")),
