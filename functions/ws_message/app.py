@@ -15,6 +15,7 @@ from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.measures import of_refusal, of_send
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.adapters.trace import current_trace_id
@@ -75,7 +76,8 @@ def answer(caller: Caller, event: dict[str, Any]) -> Sequence[ws.Event]:
     body = event.get("body") or ""
     action = ws.decode("" if event.get("isBase64Encoded") else body)
     if isinstance(action, Refusal):
-        logger.info("frame.refused", extra={"code": str(action.code)})
+        measured = of_refusal(logger.service, action.code, caller.user.tier)
+        logger.info("frame.refused", extra={"code": str(action.code), **measured})
         return [ws.error_for(action)]
     ref = next(
         filter(None, (getattr(action, name, None) for name in ("message_id", "run_id", "chat_id"))),
@@ -91,7 +93,8 @@ def answer(caller: Caller, event: dict[str, Any]) -> Sequence[ws.Event]:
         logger.exception("action.failed")
         outcome = Refusal(Code.INTERNAL_ERROR, "Something went wrong on our side.", ref)
     if isinstance(outcome, Refusal):
-        logger.info("action.refused", extra={"code": str(outcome.code)})
+        measured = of_refusal(logger.service, outcome.code, caller.user.tier)
+        logger.info("action.refused", extra={"code": str(outcome.code), **measured})
         return [ws.error_for(outcome)]
     return outcome
 
@@ -132,7 +135,10 @@ def _send(caller: Caller, action: ws.Send) -> Sequence[ws.Event] | Refusal:
     if isinstance(submitted, Refusal):
         return submitted
     run = submitted.run
-    logger.info("run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat})
+    measured = of_send(logger.service, caller.user.tier, submitted.repeat)
+    logger.info(
+        "run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat, **measured}
+    )
     if submitted.repeat or submitted.wait is None:
         return frames_for(stores, lanes, inboxes, run, caller.connection_id, Place(), now_ms())
     tell_others(posts, run, submitted.wait, caller.connection_id)

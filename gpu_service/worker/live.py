@@ -11,6 +11,7 @@ from chatcore.domain.context_plan import ContextPlan
 from chatcore.domain.ledger import cost_tokens, virtual
 from chatcore.domain.run import Kind, Run, Usage
 from chatcore.domain.stream import Checkpoint, all_deltas
+from gpu_service.worker.timings import Timings
 
 
 class Stop(StrEnum):
@@ -50,6 +51,7 @@ class LiveRun:
     base: int
     now_ms: Callable[[], int]
     usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
     shown: int = 0
     durable: int = 0
     ended: Run | None = None

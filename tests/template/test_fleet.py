@@ -13,6 +13,7 @@ import pytest
 
 from chatcore.domain.scaling import Goals
 from chatcore.domain.tiers import DEFAULTS, Tier
+from gpu_service.worker.measures import BACKLOGS, SERVICE, SLOTS, TELL_EVERY_S
 from gpu_service.worker.worker import FAREWELL_S
 from local import worker
 from local.ministack import aws_environment
@@ -345,7 +346,18 @@ class TestScaling:
         (load,) = [each for each in self.METRICS if each["ReturnData"]]
         names = [str(tier) for tier in Tier]
         backlog = " + ".join(f"FILL({name}, 0)" for name in names)
-        assert load["Expression"] == f"(busy + ({backlog}) / {goals.drain_s:.0f}) / slots"
+        # The sums over a minute are of so many figures of each worker.
+        told = 60 / TELL_EVERY_S
+        drain = f"{goals.drain_s:.0f}"
+        assert load["Expression"] == f"(busy + {told:.0f} * ({backlog}) / {drain}) / slots"
+        statistics = {
+            each["Id"]: each["MetricStat"]["Stat"] for each in self.METRICS if "MetricStat" in each
+        }
+        assert statistics == {
+            **dict.fromkeys(names, "Average"),
+            **dict.fromkeys(("busy", "slots"), "Sum"),
+        }
+        assert {each["MetricStat"]["Period"] for each in self.METRICS if "MetricStat" in each} == {60}
 
     def test_its_metrics_are_those_that_a_worker_logs(self) -> None:
         found = {
@@ -368,6 +380,9 @@ class TestScaling:
         for each in self.METRICS:
             if "MetricStat" in each:
                 assert each["MetricStat"]["Metric"]["Namespace"] == "chatcore"
+        assert (BACKLOGS.by_tier, SLOTS.by_tier, SERVICE) == (True, False, "worker")
+        assert "backlog_slot_s" in BACKLOGS.units
+        assert {"slots", "busy_slots"} <= set(SLOTS.units)
 
     def test_a_rush_is_seen_by_the_same_figure(self) -> None:
         tracked = self.tracking()["CustomizedMetricSpecification"]["Metrics"]

@@ -447,3 +447,47 @@ it("forgets everything when stopped", async () => {
   expect(socket.isClosed).toBe(true);
   expect(sockets).toHaveLength(1);
 });
+
+describe("watching the chat that is open", () => {
+  const watches = (socket: { actions(name: string): Record<string, unknown>[] }) =>
+    socket.actions("watch").map((frame) => frame["chat_id"]);
+
+  it("says so once a connection, and again on the next", async () => {
+    const { client, clock, open, socket } = stage();
+    const first = await open();
+    client.watch("c_1");
+    client.watch("c_1");
+    expect(watches(first)).toEqual(["c_1"]);
+    client.watch("c_2");
+    first.events.onClose();
+    await clock.pass(1_000);
+    socket().events.onOpen();
+    expect(watches(socket())).toEqual(["c_2"]);
+  });
+
+  it("is known by a send, and waits for a connection", async () => {
+    const { client, clock, open, socket } = stage();
+    client.watch("c_1");
+    const first = await open();
+    expect(watches(first)).toEqual(["c_1"]);
+    client.watch(null);
+    const messageId = client.send(null, "Hello");
+    socket().hears({ ...frames.started(1, 0, messageId), chat_id: "c_9" });
+    client.watch("c_9");
+    await clock.pass(1_000);
+    expect(watches(first)).toEqual(["c_1"]);
+  });
+
+  it("is said again where the server was busy, and not where there is no such chat", async () => {
+    const { client, clock, open, socket } = stage();
+    const first = await open();
+    client.watch("c_1");
+    const refused = { type: "error", message: "", ref: "c_1", retry_at: null };
+    socket().hears({ ...refused, code: "busy" });
+    await clock.pass(2_000);
+    expect(watches(first)).toEqual(["c_1", "c_1"]);
+    socket().hears({ ...refused, code: "chat_not_found" });
+    await clock.pass(60_000);
+    expect(watches(first)).toEqual(["c_1", "c_1"]);
+  });
+});

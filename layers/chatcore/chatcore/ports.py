@@ -293,8 +293,10 @@ class Posted(StrEnum):
     SENT = "sent"
     GONE = "gone"
     """The connection is closed: forget it."""
+    THROTTLED = "throttled"
+    """More than the account may post in a second: the same frame may be posted again."""
     FAILED = "failed"
-    """Throttled or in trouble: the same frame may be posted again."""
+    """In trouble: likewise."""
 
 
 class Posts(Protocol):

@@ -1,7 +1,5 @@
 """What workers say of themselves, and for how long it is believed."""
 
-from dataclasses import replace
-
 import pytest
 
 from chatcore.domain.beat import (
@@ -9,7 +7,6 @@ from chatcore.domain.beat import (
     BEAT_FRESH_MS,
     Beat,
     fleet_slot_s,
-    fleet_slots,
     fleet_starts_per_s,
 )
 from chatcore.domain.tiers import Tier
@@ -57,9 +54,3 @@ def test_how_long_a_slot_is_kept_is_the_mean_of_those_that_live_and_know() -> No
     assert fleet_slot_s([*beats, knows_nothing], Tier.FREE, NOW_MS) == 15.0
     assert fleet_slot_s(beats, Tier.PLUS, NOW_MS) == 0.0
     assert fleet_slot_s([], Tier.FREE, NOW_MS) == 0.0
-
-
-def test_slots_are_those_of_workers_that_live() -> None:
-    some_free = replace(beat(1_000), free_slots=3)
-    assert fleet_slots([beat(), some_free, beat(BEAT_FRESH_MS + 1)], NOW_MS) == (16, 13)
-    assert fleet_slots([], NOW_MS) == (0, 0)

@@ -172,7 +172,7 @@ class TestCancel:
         cloud.claim(run_id)
         assert cloud.say({"action": "cancel", "run_id": run_id}) == []
         assert list(cloud.inboxes.receive("worker-1", 0)) == [
-            Cancel(run_id=run_id, connection_id="socket-1")
+            Cancel(run_id=run_id, connection_id="socket-1", asked_ms=cloud.clock())
         ]
 
     def test_of_a_foreign_run_does_not_find_it(self, cloud: Cloud) -> None:

@@ -19,6 +19,7 @@ from chatcore.domain.tiers import Tier
 from chatcore.ports import Stores
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.survey import PUBLISH_EVERY_MS, Survey
+from tests.measured import measured
 from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import Calls
 from tests.unit.worker.test_puller import FREE, Desk, puller_for, put
@@ -47,12 +48,6 @@ class Told:
 
     def info(self, line: str, extra: dict[str, Any]) -> None:
         self.infos.append(extra)
-
-    def of_tiers(self) -> list[dict[str, Any]]:
-        return [extra for extra in self.infos if "tier" in extra]
-
-    def of_the_fleet(self) -> list[dict[str, Any]]:
-        return [extra for extra in self.infos if "tier" not in extra]
 
 
 class Away(MemoryBeats):
@@ -184,7 +179,7 @@ class TestBacklogs:
             assert dict(made.backlog().waiting) == {FREE.index: 2, RETURNS: 1}
             assert now_ms() - made.backlog().at_ms <= PUBLISH_EVERY_MS + 1_000
             published = 60_000 // PUBLISH_EVERY_MS
-            assert len(made.told.of_tiers()) <= (published + 1) * len(Tier)
+            assert len(made.told.infos) <= (published + 1) * len(Tier)
 
     @in_virtual_time
     async def test_are_published_with_how_fast_the_living_are(self) -> None:
@@ -202,30 +197,30 @@ class TestBacklogs:
     async def test_are_a_figure_by_which_the_fleet_is_scaled(self) -> None:
         with fleet() as made:
             made.stores.beats.put(
-                Beat("w-1", "i", now_ms() + 4_000, 1, 0, slot_s={Tier.FREE: 20.0})
+                Beat(
+                    "w-1",
+                    "i",
+                    now_ms() + 4_000,
+                    1,
+                    0,
+                    starts_per_s={Tier.FREE: 0.5},
+                    slot_s={Tier.FREE: 20.0},
+                )
             )
             survey = made.join()
             survey.puller.pace.ended(Tier.FREE, 10.0)
             put(made.lanes, FREE, ["f1", "f2"])
             await asyncio.sleep(1)
-            (told,) = [line for line in made.told.of_tiers() if line["tier"] == "free"]
+            (told,) = [line for line in made.told.infos if line["tier"] == "free"]
             # Two jobs, each for the mean of 10 and 20 seconds.
-            assert told["waiting"] == [2.0]
-            assert told["backlog_slot_s"] == [30.0]
-
-    @in_virtual_time
-    async def test_come_with_the_slots_of_those_that_live(self) -> None:
-        with fleet() as made:
-            made.stores.beats.put(Beat("w-1", "i", now_ms() + 4_000, 8, 3))
-            made.stores.beats.put(Beat("w-2", "i", now_ms() - BEAT_FRESH_MS - 1, 8, 8))
-            made.join(slots=2)
-            await asyncio.sleep(1)
-            (told,) = made.told.of_the_fleet()
-            assert (told["slots"], told["busy_slots"]) == ([10.0], [5.0])
-            assert told["service"] == "worker"
-            await asyncio.sleep(30)
-            # Once a look at the lanes, however many tiers there are.
-            assert len(made.told.of_the_fleet()) <= 1 + 31_000 // PUBLISH_EVERY_MS
+            found = measured(told)
+            assert found.values == {"waiting": 2, "backlog_slot_s": 30.0, "starts_per_s": 0.5}
+            assert found.units == {
+                "waiting": "Count",
+                "backlog_slot_s": "Seconds",
+                "starts_per_s": "Count/Second",
+            }
+            assert found.dimensions == {"service": "worker", "tier": "free"}
 
     @in_virtual_time
     async def test_need_not_be_asked_for_by_who_sees_nothing_waiting(self) -> None:

@@ -41,11 +41,3 @@ def fleet_slot_s(beats: Collection[Beat], tier: Tier, now_ms: int) -> float:
     """For how long a run of the tier keeps a slot, on the mean over those that live; 0 without any."""
     known = [beat.slot_s[tier] for beat in beats if beat.is_fresh(now_ms) and tier in beat.slot_s]
     return sum(known) / len(known) if known else 0.0
-
-
-def fleet_slots(beats: Collection[Beat], now_ms: int) -> tuple[int, int]:
-    """All slots of the workers that live, and how many of them take nothing now: busy ones, and those
-    of a worker that leaves or whose engine is away."""
-    alive = [beat for beat in beats if beat.is_fresh(now_ms)]
-    slots = sum(beat.slots for beat in alive)
-    return slots, slots - sum(beat.free_slots for beat in alive)
