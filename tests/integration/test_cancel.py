@@ -106,6 +106,7 @@ def test_cancel_of_a_finished_run_tells_how_it_ended(alice: Person) -> None:
     assert run["status"] == "completed"
 
 
+@pytest.mark.local("takes all slots of workers whose number it knows")
 @pytest.mark.usefixtures("busy_engine")
 def test_cancel_of_a_queued_run_ends_it_at_once(alice: Person, cloud: Cloud) -> None:
     with alice.line() as line:
