@@ -22,7 +22,7 @@ from local import vocabulary
 from local.ports import Ports
 from local.progress import Progress
 from local.stack import ROOT, STEPS, LocalStack
-from tests.cloud import SLOTS, Cloud, RunningWorker
+from tests.cloud import SLOTS, Cloud, RunningWorker, eventually
 from tests.person import Answer, Line, Person, sign_up
 
 pytestmark = [
@@ -140,6 +140,11 @@ def is_settled(person: Person, answer: Answer) -> None:
     assert (usage["reserved_tokens"], usage["active_runs"]) == (0, 0)
 
 
+def ended_by(worker: RunningWorker) -> set[str]:
+    """The runs whose ends this worker has logged."""
+    return {line["run_id"] for line in worker.log_lines() if line.get("message") == "run.ended"}
+
+
 def test_prompts_are_answered_by_every_worker(
     step: Upgrade, somebody: Callable[[], Person]
 ) -> None:
@@ -153,8 +158,7 @@ def test_prompts_are_answered_by_every_worker(
     for answer in answers:
         is_settled(person, answer)
     for worker in step.workers.values():
-        told = [each.get("run_id") for each in worker.log_lines() if each["message"] == "run.ended"]
-        assert {answer.run_id for answer in answers} & set(told), worker.worker_id
+        assert {answer.run_id for answer in answers} & ended_by(worker), worker.worker_id
 
 
 def test_a_chat_of_the_former_release_goes_on(step: Upgrade) -> None:
@@ -214,7 +218,7 @@ def test_an_answer_goes_on_with_a_worker_of_the_other_release(
     assert answer.text == counted(LAST)
     run = person.ended_run(answer.run_id)
     assert (run["status"], run["epoch"]) == ("completed", 2)
-    assert step.cloud.run(answer.run_id)["worker_id"] == step.workers[taking].worker_id
+    eventually(lambda: answer.run_id in ended_by(step.workers[taking]), "its end in the log")
     is_settled(person, answer)
     step.staff({leaving, taking})
 
