@@ -34,11 +34,12 @@ SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
 TESTS := $(wildcard $(addprefix tests/,unit contract template simulation compat integration e2e))
-TYPED := $(wildcard functions gpu_service deploy local bench tests) layers/chatcore/chatcore
+TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/chatcore/chatcore
 
 .PHONY: help
 help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
+	@echo 'make chat        chat in the terminal with what runs (ARGS="list", "resume", "--help")'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
 	@echo 'make test-aws    those tests that a deployed stack can be given (STACK=its name), by its outputs'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
@@ -62,6 +63,10 @@ help:
 .PHONY: run
 run: $(SETUP)
 	@$(PY) -m local run --workers $(WORKERS)
+
+.PHONY: chat
+chat: $(VENVS)/dev/.ready
+	@$(PY) -m chat $(ARGS)
 
 .PHONY: setup
 setup: $(SETUP)
