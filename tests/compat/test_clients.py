@@ -13,6 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from chat import wire
+from chat.transcript import Transcript
 from chatcore.domain.errors import Refusal
 from chatcore.protocol import websocket as ws
 from tests.compat.former import COMMIT, ROOT, NoFormerRelease, asyncapi, check_out, examples
@@ -97,6 +99,19 @@ def test_our_client_shows_what_the_former_release_tells(former: Path, tmp_path: 
     """After a step back of the functions and the workers, under pages that are open."""
     ours, theirs = conversation(asyncapi(ROOT)), conversation(asyncapi(former))
     _show(ROOT, tmp_path, {"told before": theirs, "told later": of_a_later_release(ours)})
+
+
+def test_the_terminal_shows_what_either_release_tells_and_passes_over_what_is_later(
+    former: Path,
+) -> None:
+    for release in (former, ROOT):
+        told = conversation(asyncapi(release))
+        for frames in (told, of_a_later_release(told)):
+            run = Transcript(IDS["run_id"])
+            for each in frames:
+                known = wire.read(json.dumps(each))
+                assert known is None or run.apply(known) is None, each
+            assert (run.text, run.status) == (TEXT, "completed")
 
 
 def test_what_is_told_now_is_what_the_former_release_described(former: Path) -> None:
