@@ -55,10 +55,10 @@ def close(
                     },
                 )
         if alias and resource["Type"] == "AWS::Serverless::Function":
-            _publish(functions, physical_ids[logical_id], alias)
+            publish_changed(functions, physical_ids[logical_id], alias)
 
 
-def _publish(
+def publish_changed(
     functions: Any,  # noqa: ANN401 - boto3's client of Lambda, whose types are not installed
     function: str,
     alias: str,
