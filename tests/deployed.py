@@ -37,7 +37,7 @@ def look_up(stack: str, environment: Mapping[str, str] | None = None) -> Deploye
     unless given. Raises NotFound."""
     session = boto3.Session()
     if not session.region_name:
-        raise NotFound("No region is set: name one in AWS_REGION or in your profile.")
+        raise NotFound("No region is set: name one in AWS_DEFAULT_REGION or in your profile.")
     try:
         (found,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except (BotoCoreError, ClientError) as error:
