@@ -54,7 +54,7 @@ help:
 	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
 	@echo 'make bench-flood  what a user who never pauses does to the others (FULL=1: longer)'
 	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
-	@echo 'make bench-client  weight of the page, and what its pacer makes of frames (DATA=trace, FULL=1)'
+	@echo 'make bench-client  weight and pace of the page, a reconnect storm (DATA=trace, SUITE=one, FULL=1)'
 	@echo 'make bench-scheduling  policies side by side on traces (DATA=their folder, SUITE=one, FULL=1)'
 	@echo 'make bench-context  what comes back into a long chat (DATA=its folder, SUITE=one, FULL=1)'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
@@ -102,6 +102,7 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
+	@cd web && npm run --silent generate -- --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
@@ -118,8 +119,9 @@ bench-stream: $(VENVS)/dev/.ready
 	@$(PY) -m bench.stream $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
 
 .PHONY: bench-client
-bench-client: $(VENVS)/dev/.ready $(WEB_PAGE)
-	@$(PY) -m bench.client $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
+bench-client: $(SETUP)
+	@$(PY) -m bench.client $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
+		$(if $(FULL),--full)
 
 .PHONY: bench-scheduling
 bench-scheduling: $(VENVS)/dev/.ready
