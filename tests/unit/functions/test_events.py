@@ -61,6 +61,7 @@ FRAMES = {
     "send": ["run.started", "run.delta", "run.completed"],
     "cancel": ["run.completed"],
     "attach": ["run.started", "run.delta", "run.completed"],
+    "watch": [],
     "ping": ["pong"],
     "unknown_action": ["error"],
     "no_json": ["error"],
