@@ -69,27 +69,45 @@ def _marks(node: ast.AST) -> set[str]:
 
 
 def _asks_for_processes(node: ast.AST) -> bool:
+    """By the cloud's own words, or by the number of slots, which only the local one's is known."""
     return any(
-        isinstance(each, ast.Attribute)
-        and each.attr in OF_PROCESSES
-        and isinstance(each.value, ast.Name)
-        and each.value.id == "cloud"
+        (isinstance(each, ast.Name) and each.id in {"SLOTS", "WORKERS"})
+        or (
+            isinstance(each, ast.Attribute)
+            and each.attr in OF_PROCESSES
+            and isinstance(each.value, ast.Name)
+            and each.value.id == "cloud"
+        )
         for each in ast.walk(node)
     )
+
+
+def _fixtures_asked_for(test: ast.FunctionDef) -> set[str]:
+    by_name = {argument.arg for argument in test.args.args}
+    in_marks = {
+        each.value
+        for decorator in test.decorator_list
+        for each in ast.walk(decorator)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    }
+    return by_name | in_marks
 
 
 def test_every_test_that_needs_processes_is_marked() -> None:
     for folder in ("e2e", "integration"):
         for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            body = ast.parse(path.read_text(encoding="utf-8")).body
             of_all = {
                 mark
-                for node in tree.body
+                for node in body
                 if isinstance(node, ast.Assign)
                 and [t.id for t in node.targets if isinstance(t, ast.Name)] == ["pytestmark"]
                 for mark in _marks(node)
             }
-            for node in tree.body:
-                if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            functions = [node for node in body if isinstance(node, ast.FunctionDef)]
+            needy = {node.name for node in functions if _asks_for_processes(node)}
+            for node in functions:
+                if node.name.startswith("test_"):
                     marks = of_all.union(*(_marks(each) for each in node.decorator_list))
-                    assert "local" in marks or not _asks_for_processes(node), (path, node.name)
+                    asks = node.name in needy or needy & _fixtures_asked_for(node)
+                    assert "local" in marks or not asks, (path, node.name)
