@@ -40,6 +40,9 @@ STEPS_OF_UPGRADE = (
     ("our functions, a worker of each", {FORMER, OURS}),
 )
 LAST = 150
+"""Long enough to be handed over in the middle."""
+
+SHORT = 80
 
 
 def counted(last: int) -> str:
@@ -151,10 +154,10 @@ def test_prompts_are_answered_by_every_worker(
     person = somebody()
     with person.line() as line:
         # More than one worker has slots for.
-        answers = [line.ask(f"Please count to {LAST}.") for _ in range(SLOTS + 2)]
+        answers = [line.ask(f"Please count to {SHORT}.") for _ in range(SLOTS + 2)]
         for answer in answers:
             line.finish(answer)
-            assert answer.text == counted(LAST)
+            assert answer.text == counted(SHORT)
     for answer in answers:
         is_settled(person, answer)
     for worker in step.workers.values():
@@ -192,14 +195,14 @@ def test_an_attach_follows_an_answer_from_where_it_was(
 ) -> None:
     person = somebody()
     with person.line() as line:
-        seen = [line.ask(f"Please count to {LAST}.") for _ in range(SLOTS + 1)]
+        seen = [line.ask(f"Please count to {SHORT}.") for _ in range(SLOTS + 1)]
         for answer in seen:
             line.until_length(answer, 60)
     with person.line() as line:
         rest = [line.attach(answer.run_id, answer) for answer in seen]
         for answer in rest:
             line.finish(answer)
-            assert answer.text == counted(LAST)
+            assert answer.text == counted(SHORT)
     for answer in rest:
         is_settled(person, answer)
 
