@@ -34,7 +34,7 @@ SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 	$(VENVS)/triton/.ready $(VOCABULARY) $(WEB_PAGE)
 
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
-TESTS := $(wildcard $(addprefix tests/,unit contract template simulation integration e2e))
+TESTS := $(wildcard $(addprefix tests/,unit contract template simulation compat integration e2e))
 TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/chatcore/chatcore
 
 .PHONY: help
@@ -42,6 +42,7 @@ help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
 	@echo 'make chat        chat in the terminal with what runs (ARGS="list", "resume", "--help")'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
+	@echo 'make test-aws    those tests that a deployed stack can be given (STACK=its name), by its outputs'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
 	@echo 'make check       lint, formatting, strict types, import rules, template checks'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
@@ -78,6 +79,13 @@ test: $(SETUP)
 	@cd web && npm test --silent
 	@echo '==> Tests: $(TESTS)'
 	@$(PY) -m pytest $(TESTS) $(PYTEST_ARGS)
+
+# STACK has to be named: these tests leave people, chats and usage behind.
+.PHONY: test-aws
+test-aws: $(VENVS)/dev/.ready
+	@$(if $(filter file,$(origin STACK)),\
+		echo 'Name the stack to test: make test-aws STACK=…' >&2; exit 2)
+	@$(PY) -m pytest tests/integration tests/e2e --stack $(STACK) $(PYTEST_ARGS)
 
 .PHONY: simulate
 simulate: $(VENVS)/dev/.ready
