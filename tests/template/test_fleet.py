@@ -357,7 +357,9 @@ class TestScaling:
             **dict.fromkeys(names, "Average"),
             **dict.fromkeys(("busy", "slots"), "Sum"),
         }
-        assert {each["MetricStat"]["Period"] for each in self.METRICS if "MetricStat" in each} == {60}
+        assert {each["MetricStat"]["Period"] for each in self.METRICS if "MetricStat" in each} == {
+            60
+        }
 
     def test_its_metrics_are_those_that_a_worker_logs(self) -> None:
         found = {
