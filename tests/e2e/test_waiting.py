@@ -15,7 +15,10 @@ from tests.cloud import Cloud
 from tests.e2e.window import TIMEOUT_MS, Window, both_sizes, opened
 from tests.person import Person
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.local("takes all slots of workers whose number it knows"),
+]
 
 FIRST_TEXT_S = 5.0
 """Undisturbed it is well below one; the machine that runs all of it is small."""
