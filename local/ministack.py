@@ -6,6 +6,7 @@ written when it ends on SIGTERM; a SIGKILL loses what came since its start.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
@@ -34,8 +35,10 @@ def session() -> boto3.Session:
     )
 
 
-def service(venv: Path, home: Path, port: int, log: Path) -> Service:
-    """The emulator on a loopback port, with its state under `home`."""
+def service(
+    venv: Path, home: Path, port: int, log: Path, settings: Mapping[str, str] | None = None
+) -> Service:
+    """The emulator on a loopback port, with its state under `home`. settings: more of its environment."""
     scratch = home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     environment = clean_environment(
@@ -55,6 +58,7 @@ def service(venv: Path, home: Path, port: int, log: Path) -> Service:
             # Listeners that nobody here asks for.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            **(settings or {}),
         }
     )
     return Service(
