@@ -33,8 +33,8 @@ class LocalStack:
     """A context manager: inside it everything runs, behind it nothing does.
 
     `fresh`: without what an earlier start has kept. `worker_settings`, `engine_settings` and `aws_settings`
-    are added to the environment of the workers, of Triton and of MiniStack. The build is kept either way. `source`: of the
-    release whose template and functions are deployed; all else is this one's.
+    are added to the environment of the workers, of Triton and of MiniStack. The build is kept either way.
+    `source`: of the release whose template and functions are deployed; all else is this one's.
     `aws` and `engine` are the processes of MiniStack and Triton. Raises Unfit when a port or the folder
     is in use, ProcessFailure when a part does not start.
     """
