@@ -283,7 +283,7 @@ class Meter:
             before, self._items[place] = self._items.get(place), after
         units = write_units(before, after, transaction=transaction)
         if table.endswith("-chats"):
-            units += index_write_units(before, after, "last_active_ms", transaction=transaction)
+            units += index_write_units(before, after, "active_hour", transaction=transaction)
         return units
 
 
