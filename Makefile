@@ -46,7 +46,7 @@ help:
 	@echo 'make publish     the web page into the bucket of a deployed stack (STACK=its name)'
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
 	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
-	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
+	@echo 'make bench-cost  what a prompt costs in AWS calls and in dollars (DATA=trace, FULL=1: longer answers)'
 	@echo 'make bench-cancel  from a stop to the free slot (FULL=1: more of them)'
 	@echo 'make bench-resume  viewers who drop out and come back (FULL=1: more of them)'
 	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
@@ -96,9 +96,13 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 publish: $(VENVS)/dev/.ready $(WEB_PAGE)
 	@$(PY) -m deploy.page --stack $(STACK)
 
-.PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood
-bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
+.PHONY: bench-ttft bench-cancel bench-resume bench-crash bench-flood
+bench-ttft bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
 	@$(PY) -m bench.$* $(if $(FULL),--full)
+
+.PHONY: bench-cost
+bench-cost: $(SETUP)
+	@$(PY) -m bench.cost $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
 
 .PHONY: bench-stream
 bench-stream: $(VENVS)/dev/.ready

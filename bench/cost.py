@@ -1,10 +1,10 @@
-"""`make bench-cost`: what a run and an idle worker cost in AWS calls.
+"""`make bench-cost`: what a run and an idle worker cost in AWS calls, and what that is in dollars.
 
 The real handler of ws_message and the real worker run in this process, against the emulator's tables and
 queues (bench.cost_stage); botocore's event hooks see every call they make (bench.meter). Counted are an
 idle worker's calls, a prompt's whole bill for answers of several lengths, and runs' under load
-(bench.cost_load). All figures are counts: the emulator is slow, and its times say nothing of AWS. Owns the
-order of it and the report.
+(bench.cost_load). These are counts: the emulator is slow, and its times say nothing of AWS. Their prices
+are bench.cost_priced's. Owns the order of it and the report.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import cloud, cost_load
+from bench import cloud, cost_load, cost_priced, trace
 from bench.bill import Bill
+from bench.cost_priced import MEAN_TOKENS, MEDIAN_TOKENS, Counted
 from bench.cost_stage import SLOTS, TOKENS_PER_S, Chat, Stage, serving, set_environment
+from bench.lengths import Lengths, lengths
 from bench.meter import RUN_STEPS, STANDING_STEPS, Meter
 from bench.report import Figure, Goal, finish, reported
 from chatcore.domain.tiers import Tier
@@ -42,9 +45,13 @@ class Size:
     load: cost_load.Size
 
 
-QUICK = Size((129, 500), 40.0, cost_load.Size(one_by_one=8, load_s=11.0, crowds={0.8: 20, 1.5: 48}))
+QUICK = Size(
+    (MEDIAN_TOKENS, MEAN_TOKENS, 500),
+    40.0,
+    cost_load.Size(one_by_one=8, load_s=11.0, crowds={0.8: 20, 1.5: 48}),
+)
 FULL = Size(
-    (129, 500, 1000, 2000),
+    (MEDIAN_TOKENS, MEAN_TOKENS, 500, 1000, 2000),
     120.0,
     cost_load.Size(one_by_one=20, load_s=30.0, crowds={0.8: 20, 1.5: 100}),
 )
@@ -66,11 +73,17 @@ class Found:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.cost", description=__doc__)
     parser.add_argument("--full", action="store_true", help="longer answers, and longer")
-    size = FULL if parser.parse_args().full else QUICK
-    return cloud.main(lambda: bench(size))
+    parser.add_argument("--data", type=Path, help="the Azure trace, or its folder")
+    given = parser.parse_args()
+    try:
+        usual = lengths(given.data)
+    except trace.Missing as missing:
+        print(f"chatcore: {missing}", file=sys.stderr)
+        return 1
+    return cloud.main(lambda: bench(FULL if given.full else QUICK, usual))
 
 
-def bench(size: Size) -> None:
+def bench(size: Size, usual: Lengths) -> None:
     console = Console()
     with cloud.running_cloud(console, workers=0, slots=1) as running:
         settings = local_worker.environment(ROOT, cloud.PORTS, running.stack.outputs)
@@ -78,7 +91,7 @@ def bench(size: Size) -> None:
         meter = Meter(session().client("dynamodb", endpoint_url=cloud.PORTS.aws_endpoint_url))
         meter.attach()
         found = asyncio.run(_measure(settings, meter, size, console))
-    _report(console, found)
+    _report(console, found, usual)
 
 
 async def _measure(
@@ -170,7 +183,7 @@ async def _until_twins_are_gone(bills: list[Bill]) -> None:
     raise RuntimeError("a run's twin was not acknowledged")
 
 
-def _report(console: Console, found: Found) -> None:
+def _report(console: Console, found: Found, usual: Lengths) -> None:
     figures: dict[str, Figure] = {"capacity_runs_per_s": round(found.runs_per_s, 2)}
     goals: dict[str, Goal] = {}
     for tokens, bill in found.bills.items():
@@ -183,6 +196,7 @@ def _report(console: Console, found: Found) -> None:
             "sqs_requests": bill.of_service("SQS"),
             "frames_posted": sum(bill.frame_types.values()),
             "lambda_invocations": 1,
+            "log_bytes": sum(bill.log_bytes.values()),
             "standing_calls_meanwhile": beside.in_all(),
         }
         figures[f"tokens_{tokens}"] = {
@@ -191,6 +205,7 @@ def _report(console: Console, found: Found) -> None:
             "read_units": dict(bill.read_units),
             "write_units": dict(bill.write_units),
             "frames": dict(bill.frame_types),
+            "log_bytes_of": dict(bill.log_bytes),
             "standing": {step: beside.of_step([step]) for step in STANDING_STEPS},
         }
         goals |= {f"{name}_at_{tokens}": reported(total) for name, total in totals.items()}
@@ -204,7 +219,7 @@ def _report(console: Console, found: Found) -> None:
         console,
         "A message in a chat that exists, by one viewer; its worker is known, lives and has room. Not in "
         "it: the connection's own ticket (one HTTP request, one Lambda, one write) and authorizer (one "
-        "Lambda, one delete). Units are "
+        "Lambda, one delete), whose share is in the prices. Units are "
         "computed from the items' sizes by DynamoDB's rules (bench/dynamo_units.py).",
     )
     console.print(_loads(found.phases))
@@ -245,6 +260,10 @@ def _report(console: Console, found: Found) -> None:
         f"idle_{name}_per_hour": Goal(round(count, 6), "reported", True)
         for name, count in found.idle.items()
     }
+    counted = Counted(found.bills, found.idle["usd"], found.title["usd"])
+    priced, in_usd = cost_priced.report(console, counted, usual)
+    figures["priced"] = priced
+    goals |= in_usd
     finish(console, "cost", figures, goals)
 
 

@@ -126,20 +126,35 @@ class Meter:
                 step = "settle" if run is not None and run.settled else "stream"
                 bill.calls[step, POST] += 1
             bill.frame_types[frame["type"]] += 1
+            bill.frame_bytes += len(body)
         if frame["type"] in ("run.completed", "error"):
             awaited = self._awaited.pop(connection_id)
             awaited.get_loop().call_soon_threadsafe(awaited.set_result, frame["type"])
 
+    def note_line(self, line: str, said_by: str) -> None:
+        """A line of the log goes onto the bill of the run that it names; in the Lambda, of the sender."""
+        told = json.loads(line)
+        with self._lock:
+            sender = SENDER.get()
+            run = self._known.get(told.get("run_id", ""))
+            bill = sender.bill if sender else run.bill if run else self.standing
+            bill.log_bytes[said_by] += len(line.encode())
+            bill.log_lines[said_by] += 1
+
     def _before(self, **heard: Any) -> None:  # noqa: ANN401 - botocore's
+        begun_s = time.thread_time()
         params, model = heard["params"], heard["model"]
         service, operation = str(model.service_model.service_id), str(model.name)
         heard["context"]["bench_params"] = params
         # When it was begun, not when it ended: a checkpoint may end after the stream.
         heard["context"]["bench_heard"] = self.sort(service, operation, params)
+        _not_the_handlers(begun_s)
 
     def _after(self, **heard: Any) -> None:  # noqa: ANN401 - botocore's
+        begun_s = time.thread_time()
         parsed, context = heard["parsed"], heard["context"]
         self.count(context["bench_heard"], context["bench_params"], parsed)
+        _not_the_handlers(begun_s)
 
     def sort(self, service: str, operation: str, params: Mapping[str, Any]) -> Heard:
         name = f"{service}.{operation}{_target(params)}"
@@ -285,6 +300,13 @@ class Meter:
         if table.endswith("-chats"):
             units += index_write_units(before, after, "active_hour", transaction=transaction)
         return units
+
+
+def _not_the_handlers(begun_s: float) -> None:
+    """CPU time of this thread since then went into counting."""
+    sender = SENDER.get()
+    if sender is not None:
+        sender.bill.handler_cpu_s -= time.thread_time() - begun_s
 
 
 def _target(params: Mapping[str, Any]) -> str:
