@@ -55,6 +55,7 @@ help:
 	@echo 'make bench-client  weight of the page, and what its pacer makes of frames (DATA=trace, FULL=1)'
 	@echo 'make bench-scheduling  policies side by side on traces (DATA=their folder, SUITE=one, FULL=1)'
 	@echo 'make bench-context  what comes back into a long chat (DATA=its folder, SUITE=one, FULL=1)'
+	@echo 'make scale       200 million daily users on paper: cells, quotas, a day in dollars'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
 
@@ -89,6 +90,8 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
+	@echo '==> Numbers of docs/scale.md'
+	@$(PY) -m bench.scale --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
@@ -121,6 +124,10 @@ bench-scheduling: $(VENVS)/dev/.ready
 bench-context: $(SETUP)
 	@$(PY) -m bench.context $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
 		$(if $(FULL),--full)
+
+.PHONY: scale
+scale: $(VENVS)/dev/.ready
+	@$(PY) -m bench.scale
 
 .PHONY: bench-worker
 bench-worker: $(VENVS)/dev/.ready

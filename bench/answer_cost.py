@@ -47,11 +47,14 @@ class Use:
     """How people use a chat: assumed. answers: in a chat, which is also a visit of the page (WildChat, ICLR
     2024: 2.5 million turns in a million conversations). minutes: that a visit keeps its connection.
     http_requests: the page's own, the ticket among them; request_ms: what one takes. slots, load: of a
-    worker, and the mean share of them that is busy; tokens_per_s: of one answer."""
+    worker, and the mean share of them that is busy; tokens_per_s: of one answer. compactions: for each
+    answer (`make bench-context`: five in a chat of 1,000 turns), of so many transitions."""
 
     answers: float = 2.5
     minutes: float = 6.0
     pings: int = 1
+    compactions: float = 0.005
+    transitions: int = 4
     http_requests: int = 4
     request_ms: float = 25.0
     slots: int = 64
@@ -184,6 +187,12 @@ def share_lines(
         _line("their Lambda requests", each * invocations, prices["lambda_request"], MODELLED),
         _line("a ticket", each * 2, prices["dynamodb_write"], MODELLED),
         Line("chat's title", each, "title", title_usd, MEASURED),
+        _line(
+            "compaction",
+            use.compactions * use.transitions,
+            prices["step_transition"],
+            MODELLED,
+        ),
         Line("worker's own", 1 / answers_an_hour, "worker hour", worker_hour_usd, MEASURED),
     ]
 

@@ -19,13 +19,15 @@ POST = "ApiGatewayManagementApi.PostToConnection"
 
 @dataclass
 class Bill:
-    """calls: by step and call, such as `SQS.SendMessage lane`; units: DynamoDB's, by step; frames: those
+    """calls: by step and call, such as `SQS.SendMessage lane`; units: DynamoDB's, by step, and those written
+    by table; frames: those
     posted, by type, and their bytes; log_bytes, log_lines: of the lines that name the run, by who said them;
     handler_cpu_s: of the Lambda's thread, without the counting."""
 
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     read_units: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     write_units: Counter[str] = field(default_factory=Counter)
+    table_write_units: Counter[str] = field(default_factory=Counter)
     frame_types: Counter[str] = field(default_factory=Counter)
     frame_bytes: int = 0
     log_bytes: Counter[str] = field(default_factory=Counter)

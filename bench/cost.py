@@ -60,7 +60,7 @@ FULL = Size(
 @dataclass(frozen=True)
 class Found:
     """idle: scaled to an hour; bills: by the answer's length; standing: of the worker meanwhile; title: of a
-    chat."""
+    chat; metrics: how many series the worker publishes."""
 
     idle: Mapping[str, float]
     bills: Mapping[int, Bill]
@@ -68,6 +68,7 @@ class Found:
     runs_per_s: float
     phases: list[cost_load.Phase]
     title: Mapping[str, float]
+    metrics: int
 
 
 def main() -> int:
@@ -108,7 +109,8 @@ async def _measure(
             _say(console, f"an answer of {tokens} tokens: {tokens / TOKENS_PER_S:.0f} s")
             bills[tokens], standing[tokens] = await _prompt(stage, tokens)
         await _until_twins_are_gone([*bills.values(), *(phase.own for phase in phases)])
-    return Found(idle, bills, standing, runs_per_s, phases, _per_title(meter.background))
+    title = _per_title(meter.background)
+    return Found(idle, bills, standing, runs_per_s, phases, title, len(meter.metrics))
 
 
 def _per_title(bill: Bill) -> dict[str, float]:
@@ -149,6 +151,7 @@ async def _idle(meter: Meter, idle_s: float) -> dict[str, float]:
         "sqs_requests": bill.of_service("SQS"),
         "dynamodb_read_units": sum(bill.read_units.values()),
         "dynamodb_write_units": sum(bill.write_units.values()),
+        "log_bytes": sum(bill.log_bytes.values()),
         "usd": bill.usd(),
     }
     return {name: count / hours for name, count in counts.items()}
@@ -204,6 +207,7 @@ def _report(console: Console, found: Found, usual: Lengths) -> None:
             "calls": {step: bill.of_step([step]) for step in RUN_STEPS},
             "read_units": dict(bill.read_units),
             "write_units": dict(bill.write_units),
+            "write_units_by_table": dict(bill.table_write_units),
             "frames": dict(bill.frame_types),
             "log_bytes_of": dict(bill.log_bytes),
             "standing": {step: beside.of_step([step]) for step in STANDING_STEPS},
@@ -260,7 +264,10 @@ def _report(console: Console, found: Found, usual: Lengths) -> None:
         f"idle_{name}_per_hour": Goal(round(count, 6), "reported", True)
         for name, count in found.idle.items()
     }
-    counted = Counted(found.bills, found.idle["usd"], found.title["usd"])
+    idle = found.idle
+    counted = Counted(
+        found.bills, idle["usd"], idle["log_bytes"], found.metrics, found.title["usd"]
+    )
     priced, in_usd = cost_priced.report(console, counted, usual)
     figures["priced"] = priced
     goals |= in_usd

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.answer_cost import (
+    GB,
     NOTICES,
     Counts,
     Line,
@@ -43,14 +44,18 @@ GOAL_USD = 0.03
 PROVISIONED_BUSY = 0.6
 """Of provisioned capacity, used on the mean of a day: assumed."""
 FEWEST_TEXT_FRAMES = 2
+MONTH_HOURS = 730
 
 
 @dataclass(frozen=True)
 class Counted:
-    """bills: by the answer's length; hour_usd: an idle worker's; title_usd: a chat's title."""
+    """bills: by the answer's length; hour_usd: an idle worker's calls, hour_log_bytes: its log; metrics: the
+    series that it publishes; title_usd: a chat's title."""
 
     bills: Mapping[int, Bill]
     hour_usd: float
+    hour_log_bytes: float
+    metrics: int
     title_usd: float
 
 
@@ -97,9 +102,19 @@ def report(
     for standing in month:
         each = f"{standing.usd_each:.2f}"
         idle.add_row(standing.part, str(standing.count), each, f"{standing.usd:.2f}")
+    worker = {
+        "its calls": counted.hour_usd * MONTH_HOURS,
+        "its log": counted.hour_log_bytes / GB * MONTH_HOURS * table["logs_gb"].usd_each,
+        f"its {counted.metrics} metrics": counted.metrics * table["metric_month"].usd_each,
+    }
+    idle.add_section()
+    for part, month_usd in worker.items():
+        idle.add_row(f"with a worker that idles: {part}", "", "", f"{month_usd:.2f}")
     console.print(idle)
     figures["idle_month_usd"] = {standing.part: standing.usd for standing in month}
+    figures["idle_worker_month_usd"] = {part: round(usd, 4) for part, usd in worker.items()}
     goals["idle_usd_per_month"] = reported(sum(standing.usd for standing in month))
+    goals["idle_worker_usd_per_month"] = reported(sum(worker.values()))
     return figures, goals
 
 
