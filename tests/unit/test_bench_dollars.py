@@ -73,14 +73,8 @@ class TestPrices:
         assert table["kms_request"].usd_each == pytest.approx(3e-6)
 
     def test_each_of_them_is_used_or_told(self, table: Mapping[str, Price]) -> None:
-        code = "".join(path.read_text() for path in Path("bench").glob("*.py"))
-        told = {
-            "kms_request",
-            "step_transition",
-            "lambda_arm_gb_s",
-            "lambda_x86_gb_s",
-            "metric_month",
-        }
+        code = "".join(path.read_text() for path in Path(cost_priced.__file__).parent.glob("*.py"))
+        told = {"kms_request", "lambda_arm_gb_s", "lambda_x86_gb_s"}
         assert {name for name in table if f'"{name}"' not in code} <= told
 
     @pytest.mark.parametrize(
@@ -108,7 +102,7 @@ class TestPrices:
         file.write_text(good)
         assert prices(file)["x"].usd_each == pytest.approx(0.04)
         file.write_text(good.replace(spoilt, why))
-        with pytest.raises(BadPrice, match="^x "):
+        with pytest.raises(BadPrice, match=r"^x "):
             prices(file)
 
 
@@ -277,7 +271,7 @@ def test_the_report_holds_the_goal_against_the_sum_of_its_parts() -> None:
         made.write_units["settle"] = 20
         return made
 
-    counted = cost_priced.Counted({129: bill(12), 211: bill(18)}, 0.01, 4e-6)
+    counted = cost_priced.Counted({129: bill(12), 211: bill(18)}, 0.01, 1e6, 8, 4e-6)
     shown = StringIO()
     console = Console(file=shown, width=160)
     figures, goals = cost_priced.report(console, counted, lengths(None))
@@ -287,6 +281,8 @@ def test_the_report_holds_the_goal_against_the_sum_of_its_parts() -> None:
     assert goal.value == pytest.approx(total, abs=0.0005)
     assert goal.met is (total <= 0.03)
     assert goals["frame_a_token_usd_per_1000_at_median"].value > 3 * goal.value
+    # 8 metrics at $0.30, 730 MB of log at $0.50 a GB, 730 hours at a cent.
+    assert goals["idle_worker_usd_per_month"].value == pytest.approx(2.4 + 0.365 + 7.3)
     assert goals["with_gpu_usd_per_1000_median_length"].value > goal.value
     assert "usd = Σ quantity × price = messages × $1/M" in shown.getvalue()
     for part in median["usd_per_1000"]:
