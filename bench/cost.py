@@ -85,7 +85,8 @@ def main() -> int:
 
 
 def bench(size: Size, usual: Lengths) -> None:
-    console = Console()
+    # Wide tables: a file has no width, and the default would break every cell.
+    console = Console(width=None if sys.stdout.isatty() else 140)
     with cloud.running_cloud(console, workers=0, slots=1) as running:
         settings = local_worker.environment(ROOT, cloud.PORTS, running.stack.outputs)
         set_environment(settings)

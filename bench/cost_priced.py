@@ -74,6 +74,7 @@ def report(
         plumbing[name] = total_usd(lines)
         console.print(_parts(name, tokens, lines))
         _say(console, formula(table))
+        _say(console, _dominant(lines))
         _say(
             console,
             f"A frame for each token: ${total_usd(single) * 1000:.4f} for 1,000 of the same answers, "
@@ -169,7 +170,7 @@ def _options(
 ) -> dict[str, float]:
     """What the same answer would come to otherwise."""
     quiet = replace(counts, log_bytes=0, log_lines=0)
-    few = replace(counts, messages=NOTICES + FEWEST_TEXT_FRAMES)
+    few = all_lines(replace(counts, messages=NOTICES + FEWEST_TEXT_FRAMES), counted, stack, table)
     all_of_it = provisioned(all_lines(quiet, counted, stack, table, "arm"), table, PROVISIONED_BUSY)
     half = replace(stack, sender_mb=stack.sender_mb // 2)
     return {
@@ -182,10 +183,11 @@ def _options(
             all_lines(counts, counted, half, table)
         ),
         "no log lines but warnings": total_usd(all_lines(quiet, counted, stack, table)),
-        f"{FEWEST_TEXT_FRAMES} frames for the whole text": total_usd(
-            all_lines(few, counted, stack, table)
-        ),
+        f"{FEWEST_TEXT_FRAMES} frames for the whole text": total_usd(few),
         "provisioned tables, arm64 and warnings only": total_usd(all_of_it),
+        f"provisioned tables and {FEWEST_TEXT_FRAMES} frames": total_usd(
+            provisioned(few, table, PROVISIONED_BUSY)
+        ),
     }
 
 
@@ -240,6 +242,12 @@ def _with_gpu(
         ),
     )
     return figures, goals
+
+
+def _dominant(lines: Sequence[Line]) -> str:
+    first, second = sorted(lines, key=lambda line: -line.usd)[:2]
+    share = (first.usd + second.usd) / total_usd(lines)
+    return f"{first.part} and {second.part} are {share:.0%} of it."
 
 
 def _parts(name: str, tokens: int, lines: Sequence[Line]) -> Table:

@@ -70,6 +70,7 @@ FREE = frozenset(
         "AWS::XRay::Group",
         "AWS::XRay::SamplingRule",
         # The GPU fleet, which is not counted here.
+        "AWS::CloudFormation::Stack",
         "AWS::Serverless::Application",
     }
 )
