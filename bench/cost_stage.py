@@ -114,11 +114,13 @@ class Said(Lines):
 
 @dataclass
 class Chat:
-    """chat_id: None before its first message."""
+    """chat_id: None before its first message. connection_id: the one that it is open on. With another for
+    each message the former ones would go on watching, and each frame be posted to them too."""
 
     user_id: str
     tier: Tier
     chat_id: str | None = None
+    connection_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass
@@ -143,7 +145,7 @@ class Stage:
         message_id = uuid.uuid4().hex
         event = {
             "requestContext": {
-                "connectionId": message_id,
+                "connectionId": chat.connection_id,
                 "authorizer": {"user_id": chat.user_id, "tier": str(chat.tier)},
             },
             "body": json.dumps(
@@ -155,8 +157,8 @@ class Stage:
                 }
             ),
         }
-        last_frame = self.meter.last_frame(message_id)
-        sender = SENDER.set(Sender(bill, message_id))
+        last_frame = self.meter.last_frame(chat.connection_id)
+        sender = SENDER.set(Sender(bill, chat.connection_id))
         try:
             cpu_s = await asyncio.to_thread(self._handle, event)
             bill.handler_cpu_s += cpu_s
