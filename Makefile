@@ -87,6 +87,8 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/lint-imports --no-cache
 	@echo '==> Template'
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
+	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/cfn-lint operations/template.yaml
+	@$(PY) -m deploy.console --check
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
 	@echo '==> Types of the web page'
