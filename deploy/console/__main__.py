@@ -66,7 +66,7 @@ _PARAMETERS: dict[str, dict[str, object]] = {
     "MonthlySpendUsd": {
         "Type": "Number",
         "Default": 0,
-        "Description": "Bill of the account that is too much; 0 for no alarm. AWS tells it in us-east-1",
+        "Description": "Bill of the account that is too much; 0 for no alarm, as anywhere but in us-east-1",
     },
 }
 
@@ -107,12 +107,7 @@ def template() -> dict[str, object]:
         "Conditions": {
             "HasAlarmEmail": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmEmail"}, ""]}]},
             "HasWorkerLogGroup": {"Fn::Not": [{"Fn::Equals": [{"Ref": "WorkerLogGroup"}, ""]}]},
-            "HasSpendAlarm": {
-                "Fn::And": [
-                    {"Fn::Not": [{"Fn::Equals": [{"Ref": "MonthlySpendUsd"}, 0]}]},
-                    {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]},
-                ]
-            },
+            "HasSpendAlarm": {"Fn::Not": [{"Fn::Equals": [{"Ref": "MonthlySpendUsd"}, 0]}]},
         },
         "Resources": resources,
         "Outputs": {
