@@ -38,7 +38,7 @@ filter message in ["action.failed", "request.failed", "action.busy", "request.bu
 | limit 100""",
     "workers": """\
 filter message = "worker.slots"
-| stats latest(busy_slots) as busy, latest(slots) as of_slots, latest(ready) as engine,
+| stats latest(busy_slots) as busy, latest(slots) as has, latest(ready) as engine,
     latest(viewers) as watching, max(@timestamp) as last_heard by worker_id
 | sort last_heard desc""",
 }

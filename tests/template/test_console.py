@@ -57,7 +57,9 @@ class TestAlarms:
         description = ALARMS[alarm]["AlarmDescription"]["Fn::Sub"]
         _, _, heading = description.partition("${RunbookUrl}#")
         heads = re.findall(r"^## (.+)$", RUNBOOKS, re.MULTILINE)
-        assert heading in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert heading in {
+            re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads
+        }
 
     @alarms
     def test_tell_the_topic_when_they_begin_and_when_they_end(self, alarm: str) -> None:
