@@ -240,6 +240,7 @@ class RunItem(Model):
     usage = UsageMap(null=True)
     length = NumberAttribute()
     trace_id = UnicodeAttribute()
+    trace_parent = UnicodeAttribute(null=True)
     kind = UnicodeAttribute(null=True)
     summary_id = UnicodeAttribute(null=True)
     summary_tokens = NumberAttribute(null=True)
@@ -295,6 +296,7 @@ class RunItem(Model):
             usage=run.usage and UsageMap.of(run.usage),
             length=run.length,
             trace_id=run.trace_id,
+            trace_parent=run.trace_parent or None,
             kind=str(run.kind),
             summary_id=run.summary_id or None,
             summary_tokens=run.summary_tokens or None,
@@ -338,6 +340,7 @@ class RunItem(Model):
             usage=self.usage.usage() if self.usage else None,
             length=int(self.length),
             trace_id=self.trace_id,
+            trace_parent=self.trace_parent or "",
             kind=Kind(self.kind) if self.kind else Kind.ANSWER,
             summary_id=self.summary_id or "",
             summary_tokens=int(self.summary_tokens or 0),
