@@ -36,7 +36,7 @@ from chatcore.services import chats
 from chatcore.services.cancel import cancel
 from chatcore.services.runs import get_run
 from chatcore.services.submit import submit
-from chatcore.services.tell import tell_viewers
+from chatcore.services.tell import tell_others, tell_viewers
 from chatcore.services.tickets import RANDOM_BYTES, issue_ticket
 from chatcore.services.usage import read_usage
 from chatcore.settings import HttpApiSettings
@@ -311,6 +311,8 @@ def send_message(
     logger.info("run.submitted", extra={"run_id": run_id, "repeat": submitted.repeat, **measured})
     if submitted.repeat:
         response.status_code = HTTPStatus.OK
+    elif submitted.wait is not None:
+        tell_others(posts, submitted.run, submitted.wait, None)
     return http.RunBody.of(submitted.run)
 
 

@@ -1,4 +1,4 @@
-"""The WebSocket's messages: send, cancel, attach, ping. Each is answered by frames, never by a status.
+"""The WebSocket's messages: send, cancel, attach, watch, ping. Each is answered by frames, never by a status.
 
 On the path to the first token: it imports little (a test holds it to a budget), and the run is in its
 lane before anything is said back.
@@ -30,7 +30,8 @@ from chatcore.protocol import websocket as ws
 from chatcore.services.attach import attach, frames_for
 from chatcore.services.cancel import cancel
 from chatcore.services.submit import submit
-from chatcore.services.tell import tell_viewers
+from chatcore.services.tell import tell_others, tell_viewers
+from chatcore.services.watch import watch
 from chatcore.settings import WsMessageSettings
 
 settings = WsMessageSettings.read()
@@ -78,7 +79,10 @@ def answer(caller: Caller, event: dict[str, Any]) -> Sequence[ws.Event]:
         measured = of_refusal(logger.service, action.code, caller.user.tier)
         logger.info("frame.refused", extra={"code": str(action.code), **measured})
         return [ws.error_for(action)]
-    ref = getattr(action, "message_id", None) or getattr(action, "run_id", None)
+    ref = next(
+        filter(None, (getattr(action, name, None) for name in ("message_id", "run_id", "chat_id"))),
+        None,
+    )
     logger.append_keys(action=type(action).__name__.lower(), ref=ref)
     try:
         outcome = perform(caller, action)
@@ -112,6 +116,8 @@ def perform(caller: Caller, action: ws.Action) -> Sequence[ws.Event] | Refusal:
         case ws.Attach(run_id=run_id, offset=offset, epoch=epoch):
             place = Place(offset, epoch)
             return attach(stores, lanes, inboxes, user, run_id, connection_id, place, now_ms())
+        case ws.Watch(chat_id=chat_id):
+            return watch(stores.chats, user, chat_id, connection_id) or []
         case ws.Ping():
             return [ws.Pong()]
 
@@ -136,4 +142,5 @@ def _send(caller: Caller, action: ws.Send) -> Sequence[ws.Event] | Refusal:
     )
     if submitted.repeat or submitted.wait is None:
         return frames_for(stores, lanes, inboxes, run, caller.connection_id, Place(), now_ms())
+    tell_others(posts, run, submitted.wait, caller.connection_id)
     return [ws.queued_for(run, submitted.wait)]

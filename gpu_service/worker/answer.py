@@ -451,6 +451,7 @@ def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_
         finish_reason=FinishReason.LENGTH if reasons == ["length"] else FinishReason.STOP,
         context_tokens=live.usage.input_tokens + live.usage.output_tokens or None,
         context=live.context,
+        gone=frozenset(live.gone),
     )
     if completed:
         return ending

@@ -128,6 +128,9 @@ class Broadcast:
                     failures = 0
                 elif posted is Posted.GONE or failures == len(RETRY_PAUSES_S):
                     self._logger.info("viewer.gone", extra={"outcome": str(posted)})
+                    if posted is Posted.GONE:
+                        for cursor in connection.cursors.values():
+                            cursor.live.gone.add(connection.connection_id)
                     return
                 else:
                     # Not the same bytes again: what has come meanwhile goes with it.

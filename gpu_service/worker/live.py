@@ -43,8 +43,8 @@ class LiveRun:
     this epoch; alone_since_ms: when the last of its viewers left, None while there are some, or where
     there never were; charged: what its user's account holds for it, in virtual time; dispatched: that
     account knows that it has a slot; context: how its prompt was made up; frozen: its text will not
-    change any more; keeping: held by whoever writes its checkpoints, lease and visibility, which are not
-    ours any more once it is handed back."""
+    change any more; gone: connections that were found closed; keeping: held by whoever writes its
+    checkpoints, lease and visibility, which are not ours any more once it is handed back."""
 
     run: Run
     text: str
@@ -63,6 +63,7 @@ class LiveRun:
     context: ContextPlan | None = None
     frozen: bool = False
     handed_back: bool = False
+    gone: set[str] = field(default_factory=set)
     keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
     _viewers: dict[str, Viewer] = field(default_factory=dict)
 
