@@ -103,7 +103,8 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/images/.ready $(WEB_PACK
 	@PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/lint-imports --no-cache
 	@echo '==> Template'
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
-	@$(VENVS)/sam/bin/cfn-lint gpu_service/template.yaml
+	@$(VENVS)/sam/bin/cfn-lint gpu_service/template.yaml operations/template.yaml
+	@$(PY) -m deploy.console --check
 	@echo '==> Images'
 	@$(VENVS)/images/bin/hadolint $(DOCKERFILES)
 	@echo '==> API documents'
