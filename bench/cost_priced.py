@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -35,7 +36,7 @@ from bench.lengths import Lengths
 from bench.prices import Price, prices
 from bench.report import Figure, Goal, at_most, reported
 from chatcore.protocol.websocket import RunDelta, encode
-from tests.template.source import RESOURCES
+from tests.template.source import RESOURCES, read
 
 MEDIAN_TOKENS, MEAN_TOKENS = 129, 211
 """Output lengths that are measured for this: those of the trace."""
@@ -45,6 +46,7 @@ PROVISIONED_BUSY = 0.6
 """Of provisioned capacity, used on the mean of a day: assumed."""
 FEWEST_TEXT_FRAMES = 2
 MONTH_HOURS = 730
+GPU_FLEET = "gpu_service/template.yaml"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def report(
             goals["plumbing_usd_per_1000_at_mean"] = reported(plumbing[name] * 1000)
     figures["with_gpu"], with_gpu = _with_gpu(console, plumbing, lengths, table)
     goals |= with_gpu
-    month = idle_month(RESOURCES, table)
+    month = idle_month(without_gpus(), table)
     idle = Table("resources", "how many", "$ each", "$ a month", title="A month without anybody")
     for standing in month:
         each = f"{standing.usd_each:.2f}"
@@ -130,6 +132,16 @@ def all_lines(
         Use(), stack, table, counts.output_tokens, counted.hour_usd, counted.title_usd
     )
     return [*answer_lines(counts, stack, table, architecture), *shares]
+
+
+def without_gpus() -> dict[str, Mapping[str, Any]]:
+    """The template's resources and its nested stacks', but for the GPU fleet's."""
+    found = dict(RESOURCES)
+    for name, resource in RESOURCES.items():
+        url = resource.get("Properties", {}).get("TemplateURL", GPU_FLEET)
+        if resource["Type"] == "AWS::CloudFormation::Stack" and url != GPU_FLEET:
+            found |= {f"{name}.{inner}": body for inner, body in read(url)["Resources"].items()}
+    return found
 
 
 def stack_of(resources: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Stack:
