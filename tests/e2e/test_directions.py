@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.cloud import Cloud
 from tests.e2e.stored import chat_with_answer
-from tests.e2e.window import Window
+from tests.e2e.window import TIMEOUT_MS, Window
 from tests.person import Person
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +55,7 @@ def test_each_text_has_the_direction_of_its_script(
     alice.patch(f"/chats/{chat_id}", {"title": TITLE})
     window.page.goto(f"{cloud.endpoints.web_url}/#{chat_id}")
     window.page.reload()
+    expect(window.answer.locator("p")).to_have_count(2, timeout=TIMEOUT_MS)
     first, second = window.answer.locator("p").all()
     assert is_right_to_left(first)
     assert is_left_to_right(second)

@@ -88,7 +88,7 @@ def window(cloud: Cloud, browser: Browser, alice: Person, teller: Teller) -> Ite
         # Only a page that is loaded anew has its sockets by this way.
         window.page.reload()
         window.sign_in(alice.email)
-        expect(window.answers.last).to_have_text("Here it is.")
+        expect(window.answers.last).to_have_text("Here it is.", timeout=TIMEOUT_MS)
         expect(window.part("status")).to_be_empty(timeout=TIMEOUT_MS)
         while window.part("older-messages").is_visible():
             count = window.part("message").count()

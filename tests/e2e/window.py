@@ -147,5 +147,5 @@ def opened(
             window.sign_in(who)
             expect(window.part("composer")).to_be_visible()
         yield window
-        assert window.faults == []
+        assert window.faults == [], window.faults
         assert window.hosts <= window.expected_hosts
