@@ -51,7 +51,7 @@ def test_picture_of_the_page(cloud: Cloud, browser: Browser, alice: Person, look
         window.sign_in(alice.email)
         expect(window.part("composer")).to_be_visible()
         window.page.goto(f"{cloud.endpoints.web_url}/#{chat_id}")
-        expect(window.answers).to_have_count(1)
+        expect(window.answers).to_have_count(1, timeout=TIMEOUT_MS)
         window.send("Please count to 100.")
         expect(window.answers).to_have_count(2)
         window.until_length(120)
