@@ -15,7 +15,7 @@ _LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::Stac
 _INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"
 _CONNECTIONS = (
     "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}"
-    ":${WebSocketApi}/${WebSocketStage}/POST/@connections/*"
+    ":${WebSocketApi}/v1/POST/@connections/*"
 )
 _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
 _INDEX = "${ChatsTable.Arn}/index/by_activity"
