@@ -26,7 +26,14 @@ from local.processes import clean_environment, run_to_end
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-_SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachines")
+_SOURCES = (
+    "template.yaml",
+    "samconfig.toml",
+    "functions",
+    "layers",
+    "security",
+    "statemachines",
+)
 _FINGERPRINT_TAG = "chatcore:fingerprint"
 _STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 _WEBSOCKET_STAGE = "v1"
@@ -79,6 +86,7 @@ class Deployment:
             "WebOrigin": ports.web_url,
             # The template fills in the id of the WebSocket API, unknown before the first deploy.
             "CallbackUrl": f"{apis}/{{apiId}}/{_WEBSOCKET_STAGE}",
+            "ReservedConcurrency": "enabled",
         }
         self._environment = clean_environment(
             {

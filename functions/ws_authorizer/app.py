@@ -15,7 +15,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import DynamoTickets
 from chatcore.adapters.dynamo.tables import open_tables
-from chatcore.domain.identity import User
 from chatcore.services.tickets import redeem_ticket
 from chatcore.settings import WsAuthorizerSettings
 
@@ -26,7 +25,8 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    user = _user(event)
+    ticket = _ticket(event)
+    user = redeem_ticket(tickets, ticket, now_ms())
     logger.info("connection.authorized" if user else "connection.refused")
     effect = "Deny" if user is None else "Allow"
     return {
@@ -45,13 +45,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def _user(event: dict[str, Any]) -> User | None:
-    # Before the ticket is taken: its owner may still use it.
+def _ticket(event: dict[str, Any]) -> str:
+    """Empty for a page that is not ours: the ticket is not taken, and its owner may still use it."""
     if _origins(event) - {settings.web_origin}:
         logger.warning("connection.foreign")
-        return None
-    ticket = (event.get("queryStringParameters") or {}).get("ticket") or ""
-    return redeem_ticket(tickets, ticket, now_ms())
+        return ""
+    ticket: str = (event.get("queryStringParameters") or {}).get("ticket") or ""
+    return ticket
 
 
 def _origins(event: dict[str, Any]) -> set[str]:
