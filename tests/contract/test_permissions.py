@@ -5,7 +5,7 @@ services' permissions are an action each, and need no such list (tests/template/
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -79,7 +79,7 @@ def calls(moto_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in moto_environment.items():
         monkeypatch.setenv(name, value)
     calls = Calls(make_tables())
-    call = BaseClient._make_api_call
+    call: Callable[..., Any] = vars(BaseClient)["_make_api_call"]
 
     def noted(client: BaseClient, operation: str, asked: dict[str, Any]) -> Any:
         if calls.is_open:

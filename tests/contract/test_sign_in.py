@@ -103,7 +103,7 @@ def test_who_has_set_up_a_second_factor_needs_it(pool: Pool) -> None:
     def answer(code: str) -> str:
         asked = pool.sign_in(email)
         assert asked["ChallengeName"] == "SOFTWARE_TOKEN_MFA"
-        assert "AuthenticationResult" not in asked
+        assert "AuthenticationResult" not in dict(asked)
         replied = pool.cognito.respond_to_auth_challenge(
             ClientId=pool.client_id,
             ChallengeName="SOFTWARE_TOKEN_MFA",
