@@ -138,5 +138,7 @@ def test_after_all_that_was_done_no_log_holds_what_is_stored(alice: Person, clou
     # What is logged is found, in functions and workers, and so would be what must not be.
     assert len(told(logs, {run["run_id"]})) >= 2
     assert len(told(logs, {"connection.authorized", "worker.ready"})) >= 2
-    assert told(logs, words | emails) == {}
+    assert told(logs, words) == {}
+    # The emulator plays Cognito, and says whom it has made.
+    assert told({name: logs[name] for name in logs if name != "ministack.log"}, emails) == {}
     assert [name for name, text in logs.items() if TOKEN.search(text)] == []
