@@ -18,7 +18,7 @@ HTTP_ROUTES = {
     "GET /me",
     "GET /me/usage",
 }
-WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "ping", "$default"}
+WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "watch", "ping", "$default"}
 OUTPUTS = {
     "PageBucketName",
     "PageUrl",

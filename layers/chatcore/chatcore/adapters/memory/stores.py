@@ -14,7 +14,7 @@ from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Calendar
-from chatcore.domain.chat import Message, answer_of
+from chatcore.domain.chat import Chat, Message, answer_of
 from chatcore.domain.errors import Conflict
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Kind, Run, Status, Usage, ended, sources
@@ -112,6 +112,7 @@ class MemoryRuns:
                     active_run_id=admission.run.run_id,
                     last_seq=chat.last_seq,
                     last_active_ms=chat.last_active_ms,
+                    watchers=_watched(found, former, chat),
                 )
             self.database.chats[chat_key] = chat
             self.database.runs[admission.run.run_id] = admission.run
@@ -214,6 +215,7 @@ class MemoryRuns:
                 last_active_ms=ending.ended_ms,
                 worker_id=run.worker_id or chat.worker_id,
                 usage=chat.usage + ending.usage,
+                watchers=chat.watchers - ending.gone,
                 context_tokens=(
                     chat.context_tokens if ending.context_tokens is None else ending.context_tokens
                 ),
@@ -380,3 +382,9 @@ class MemoryTickets:
         with self.database.lock:
             ticket = self.database.tickets.pop(ticket_hash, None)
         return ticket if ticket is not None and now_ms < ticket.expires_ms else None
+
+
+def _watched(found: Chat, former: Chat | None, chat: Chat) -> frozenset[str]:
+    """Added to where it can be: another may have been noted meanwhile."""
+    known = former.watchers if former else frozenset()
+    return found.watchers | chat.watchers if known <= chat.watchers else chat.watchers
