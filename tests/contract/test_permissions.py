@@ -4,6 +4,7 @@ The functions run as deployed, on moto's tables; what they call is written down 
 services' permissions are an action each, and need no such list (tests/template/test_permissions.py).
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from chatcore.ports import Claimed
 from chatcore.services.dispatch import dispatch
 from chatcore.services.enqueue import PATIENCE_MS
 from tests.contract.conftest import make_tables
+from tests.template.test_apis import HTTP_ROUTES, WEBSOCKET_ROUTES
 from tests.template.test_permissions import PERMISSIONS
 from tests.unit.functions.cloud import Cloud
 from tests.unit.functions.events import connect_event
@@ -155,7 +157,10 @@ def test_ws_message(calls: Calls, cloud: Cloud, monkeypatch: pytest.MonkeyPatch)
     cloud.enter(load_function("ws_message"), monkeypatch)
     idle_fleet(cloud)
 
+    said = set()
+
     def say(**frame: Any) -> list[dict[str, Any]]:
+        said.add(frame["action"])
         with calls.of_function():
             return cloud.say(frame)
 
@@ -194,7 +199,9 @@ def test_ws_message(calls: Calls, cloud: Cloud, monkeypatch: pytest.MonkeyPatch)
     say(action="cancel", run_id=first)
     cloud.clock.advance(PATIENCE_MS + 1)
     assert attach(second) == "run.queued"
+    say(action="watch", chat_id=chat_id)
     say(action="ping")
+    assert said == WEBSOCKET_ROUTES - {"$connect"}
     assert calls.made == allowed("WsMessageRole")
 
 
@@ -202,7 +209,10 @@ def test_http_api(calls: Calls, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -
     cloud.enter(load_function("http_api"), monkeypatch)
     idle_fleet(cloud)
 
+    asked = set()
+
     def ask(method: str, path: str, body: Any = None) -> Any:
+        asked.add(f"{method} {re.sub(r'^/(chat|run)s/[^/]+', r'/\1s/{\1_id}', path)}")
         with calls.of_function():
             reply = cloud.http(method, path, body)
         assert reply.status < 300, reply.body
@@ -227,6 +237,7 @@ def test_http_api(calls: Calls, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -
     ask("POST", "/tickets")
     ask("GET", "/me")
     ask("GET", "/me/usage")
+    assert asked == HTTP_ROUTES
     assert calls.made == allowed("HttpApiRole")
 
 
