@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SOURCES = (
     "template.yaml",
+    "gpu_service/template.yaml",
     "samconfig.toml",
     "functions",
     "layers",

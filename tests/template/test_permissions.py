@@ -15,6 +15,9 @@ _CONNECTIONS = (
     ":${WebSocketApi}/v1/POST/@connections/*"
 )
 _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
+_FUNCTIONS = (
+    "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
+)
 _INDEX = "${ChatsTable.Arn}/index/by_activity"
 
 _TRACES = {"xray:PutTraceSegments": {"*"}, "xray:PutTelemetryRecords": {"*"}}
@@ -43,7 +46,7 @@ _SENDS = {
         "RunsTable",
         "WorkersTable",
     },
-    "dynamodb:PutItem": {"ChatsTable", "LedgersTable", "MessagesTable", "RunsTable"},
+    "dynamodb:PutItem": {"ChatsTable", "MessagesTable", "RunsTable"},
     "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
     "dynamodb:Query": {"CheckpointsTable", "MessagesTable"},
 }
@@ -84,7 +87,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "dynamodb:DeleteItem": {"ChatsTable", "RunsTable", "SummariesTable"},
         "dynamodb:GetItem": {"RunsTable"},
         "dynamodb:Query": {"CheckpointsTable", "MessagesTable", "SummariesTable"},
-        "dynamodb:PutItem": {"MessagesTable", "RunsTable"},
+        "dynamodb:PutItem": {"MessagesTable"},
         "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
         "sqs:SendMessage": {_INBOXES},
         **_log("PurgeChatLogs"),
@@ -108,11 +111,17 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "sqs:SendMessage": {"LaneBackgroundReturns"},
         **_OF_A_STATE_MACHINE,
     },
+    "RolloutRole": {
+        "lambda:GetAlias": {_FUNCTIONS},
+        "lambda:GetProvisionedConcurrencyConfig": {_FUNCTIONS},
+        "lambda:UpdateAlias": {_FUNCTIONS},
+        "cloudwatch:DescribeAlarms": {"*"},
+    },
 }
 
 # The services behind these take no resource in a policy, or only an account-wide one.
-WITHOUT_RESOURCE = ("xray:", "logs:")
-WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS}
+WITHOUT_RESOURCE = ("xray:", "logs:", "cloudwatch:DescribeAlarms")
+WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS, _FUNCTIONS}
 
 
 def _listed(value: object) -> list[Any]:
@@ -174,6 +183,9 @@ def test_no_function_is_told_of_a_table_that_it_may_not_use() -> None:
 
 def test_a_role_is_for_one_service_and_one_resource() -> None:
     for role, body in of_type("AWS::IAM::Role").items():
+        if role == "RolloutRole":
+            # CodeDeploy takes it for whichever function changes (test_rollout.py).
+            continue
         trust = body["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert [statement["Action"] for statement in trust] == ["sts:AssumeRole"]
         users = [

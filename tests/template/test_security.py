@@ -225,7 +225,7 @@ class TestGuards:
     def test_they_are_nested_behind_a_condition(self) -> None:
         guards = RESOURCES["Guards"]
         assert guards["Condition"] == "HasGuards"
-        assert guards["Properties"]["Location"] == "security/template.yaml"
+        assert guards["Properties"]["TemplateURL"] == "security/template.yaml"
         assert set(guards["Properties"]["Parameters"]) == set(GUARDS["Parameters"])
         assert TEMPLATE["Parameters"]["SignInFirewall"]["Default"] == "disabled"
         assert TEMPLATE["Parameters"]["MonthlyBudgetUsd"]["Default"] == 0
