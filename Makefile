@@ -108,6 +108,7 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/scan/.ready $(VENVS)/ima
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/cfn-lint $(filter-out template.yaml,$(TEMPLATES))
 	@echo '==> Static scan of the templates'
 	@$(VENVS)/scan/bin/checkov --config-file .checkov.yaml --file $(TEMPLATES)
+	@$(PY) -m deploy.console --check
 	@echo '==> Images'
 	@$(VENVS)/images/bin/hadolint $(DOCKERFILES)
 	@echo '==> API documents'

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SOURCES = (
     "template.yaml",
     "gpu_service/template.yaml",
+    "operations/template.yaml",
     "samconfig.toml",
     "functions",
     "layers",
@@ -88,6 +89,8 @@ class Deployment:
             # The template fills in the id of the WebSocket API, unknown before the first deploy.
             "CallbackUrl": f"{apis}/{{apiId}}/{_WEBSOCKET_STAGE}",
             "ReservedConcurrency": "enabled",
+            # The emulator refuses a template with saved queries in it.
+            "Console": "disabled",
         }
         self._environment = clean_environment(
             {

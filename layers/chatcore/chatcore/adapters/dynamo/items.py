@@ -250,6 +250,7 @@ class RunItem(Model):
     usage = UsageMap(null=True)
     length = NumberAttribute()
     trace_id = UnicodeAttribute()
+    trace_parent = UnicodeAttribute(null=True)
     kind = UnicodeAttribute(null=True)
     summary_id = UnicodeAttribute(null=True)
     summary_tokens = NumberAttribute(null=True)
@@ -306,6 +307,7 @@ class RunItem(Model):
             usage=run.usage and UsageMap.of(run.usage),
             length=run.length,
             trace_id=run.trace_id,
+            trace_parent=run.trace_parent or None,
             kind=str(run.kind),
             summary_id=run.summary_id or None,
             summary_tokens=run.summary_tokens or None,
@@ -350,6 +352,7 @@ class RunItem(Model):
             usage=self.usage.usage() if self.usage else None,
             length=int(self.length),
             trace_id=self.trace_id,
+            trace_parent=self.trace_parent or "",
             kind=known(Kind, self.kind) if self.kind else Kind.ANSWER,
             summary_id=self.summary_id or "",
             summary_tokens=int(self.summary_tokens or 0),
