@@ -26,6 +26,7 @@ from local.preflight import Unfit
 from local.processes import ProcessFailure
 from local.progress import Progress
 from local.stack import ROOT, STEPS, LocalStack
+from local.watch import screen
 
 _WATCH_PERIOD_S = 0.5
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -47,7 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     demo_parser.add_argument("--seconds", type=float, default=60.0)
     demo_parser.add_argument("--prompts", type=int, default=400, help="at most so many")
     demo_parser.add_argument("--guests", type=int, default=16)
+    watch_parser = verbs.add_parser("watch", help="what the fleet does, live; Ctrl-C ends it")
+    watch_parser.add_argument("--once", action="store_true", help="one picture")
+    watch_parser.add_argument("--save", type=Path, help="one picture, into this SVG file")
+    watch_parser.add_argument("--endpoints", type=Path, default=_ENDPOINTS)
     chosen = parser.parse_args(arguments)
+    if chosen.verb == "watch":
+        return look(chosen.endpoints, chosen.once, chosen.save)
     if chosen.verb == "demo":
         return play(chosen.seconds, chosen.prompts, chosen.guests)
     if chosen.verb == "web":
@@ -80,6 +87,27 @@ def run(workers: int) -> int:
     except ProcessFailure:
         # The stack has said it, before it ended the rest.
         return 1
+
+
+def look(endpoints_file: Path, once: bool, picture: Path | None) -> int:
+    """The operator's view of what runs; returns the exit code."""
+    endpoints = Endpoints.read(endpoints_file)
+    if endpoints is None:
+        print(_NOTHING_RUNS, file=sys.stderr)
+        return 1
+    try:
+        if picture is not None:
+            screen.save(endpoints, picture)
+        elif once:
+            screen.once(endpoints, Console())
+        else:
+            screen.live(endpoints, endpoints_file, Console())
+    except KeyboardInterrupt:
+        return 0
+    except screen.NothingThere as error:
+        print(f"chatcore: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def play(duration_s: float, prompts: int, guests: int) -> int:

@@ -104,7 +104,11 @@ def _sentence(line: Line, who: str, former: str) -> tuple[str, Mood, str] | None
             words = f"{run} is put {lanes} lanes further on: its user has been served meanwhile"
             return words, "calm", tier
         case "action.refused" | "request.refused" | "frame.refused":
-            return f"a {tier} user is refused: {line.text('code')}", "warn", tier + line.text("code")
+            return (
+                f"a {tier} user is refused: {line.text('code')}",
+                "warn",
+                tier + line.text("code"),
+            )
         case "tiers.adopted":
             version = line.text("version")
             return f"Settings of the tiers: version {version} holds", "calm", version
