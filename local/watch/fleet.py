@@ -134,7 +134,10 @@ class Fleet:
             self._take_of_function(line)
             return
         former = self._former_holder(line, worker)
-        self.events.tell(line, worker.name, former)
+        run = worker.runs.get(line.run_id)
+        # The line on a preemption is written by whoever needs the slot, without the run's own tier.
+        tier = run.tier if run is not None else line.tier
+        self.events.tell(line, worker.name, tier, former)
         self._take_of_worker(line, worker)
         self._measure(line, worker)
 
@@ -246,7 +249,7 @@ class Fleet:
             worker.hits += answered.prefix_tokens > 0 and answered.at_favourite
 
     def _take_of_function(self, line: Line) -> None:
-        self.events.tell(line, line.text("service"), "")
+        self.events.tell(line, line.text("service"), line.tier)
         figures = self.nobody if line.tier is None else self.tiers[line.tier]
         for name in _OF_SENDS:
             getattr(figures, name).add(line.at_ms, line.number(name))

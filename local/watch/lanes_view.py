@@ -12,6 +12,8 @@ from local.watch.fleet import Fleet
 from local.watch.palette import COLOURS, NOTHING, QUIET, Column, count, fitting, level, tier_name
 from local.watch.queues import Queues
 
+_MANY = 100
+
 
 def lanes(fleet: Fleet, queues: Queues | None, tiers: Tiers, width: int) -> Table:
     """▸ marks the front: the ring goes round under it, and who has been served much is far from it."""
@@ -19,12 +21,12 @@ def lanes(fleet: Fleet, queues: Queues | None, tiers: Tiers, width: int) -> Tabl
     known = queues or Queues(0)
     columns = [
         Column("tier", [_name(tier, tiers) for tier in BY_PRIORITY]),
-        Column("returns", [_returns(tier, known) for tier in BY_PRIORITY], 1),
+        Column("returns", [_returns(tier, known) for tier in BY_PRIORITY], 2),
         Column(_heads(), [_ring(tier, known) for tier in BY_PRIORITY], 1),
         Column("waiting", [count(waiting(fleet, queues, tier)) for tier in BY_PRIORITY], 0, True),
-        Column("backlog slot-s", [count(each.backlog_slot_s) for each in figures], 2, True),
-        Column("starts/s", [Text(f"{each.starts_per_s:.1f}") for each in figures], 3, True),
-        Column("in flight", [count(known.in_flight(tier)) for tier in BY_PRIORITY], 4, True),
+        Column("backlog slot-s", [count(each.backlog_slot_s) for each in figures], 3, True),
+        Column("starts/s", [Text(f"{each.starts_per_s:.1f}") for each in figures], 4, True),
+        Column("in flight", [count(known.in_flight(tier)) for tier in BY_PRIORITY], 5, True),
     ]
     return fitting(columns, width)
 
@@ -40,7 +42,7 @@ def _name(tier: Tier, tiers: Tiers) -> Text:
 
 
 def _heads() -> str:
-    return "".join(f"{index:^6}" for index in range(RING))
+    return "".join(f"  {index}  " for index in range(RING))
 
 
 def _returns(tier: Tier, queues: Queues) -> Text:
@@ -57,11 +59,11 @@ def _ring(tier: Tier, queues: Queues) -> Text:
         is_front = index == front
         text.append("▸" if is_front else " ", style="bold")
         text.append(_cell(tier, queues.depth(tier, index).visible))
-        text.append(" ")
     return text
 
 
 def _cell(tier: Tier, jobs: int) -> Text:
     if not jobs:
-        return Text(f"  {NOTHING} ", style=QUIET)
-    return Text(f"{level(jobs)}{jobs:<3}", style=COLOURS[tier])
+        return Text(f" {NOTHING}  ", style=QUIET)
+    told = str(jobs) if jobs < _MANY else f"{_MANY - 1}+"
+    return Text(f"{level(jobs)}{told:<3}", style=COLOURS[tier])

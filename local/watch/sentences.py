@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from chatcore.adapters.measures import NO_TIER
 from chatcore.domain.tiers import Tier
 from local.watch.line import Line
 
@@ -49,14 +50,15 @@ class Events:
                 return
         self._events.append(event)
 
-    def tell(self, line: Line, who: str, former: str) -> None:
-        """who: the worker or function that says it; former: the worker that a claimed run was taken from."""
-        told = _sentence(line, who, former)
+    def tell(self, line: Line, who: str, tier: Tier | None, former: str = "") -> None:
+        """who: the worker or function that says it; tier: of what it is about; former: the worker that a
+        claimed run was taken from."""
+        told = _sentence(line, who, str(tier or NO_TIER), former)
         if told is None:
             return
         words, mood, alike = told
         key = f"{line.name} {alike}" if alike else ""
-        self.add(Event(line.at_ms, words, mood, line.tier, key))
+        self.add(Event(line.at_ms, words, mood, tier, key))
 
 
 def short(run_id: str) -> str:
@@ -64,10 +66,9 @@ def short(run_id: str) -> str:
     return run_id[-3:]
 
 
-def _sentence(line: Line, who: str, former: str) -> tuple[str, Mood, str] | None:
+def _sentence(line: Line, who: str, tier: str, former: str) -> tuple[str, Mood, str] | None:
     """Words, mood, and what it has in common with others to be counted with them."""
-    run = f"{line.text('tier')} run {short(line.run_id)}"
-    tier = line.text("tier")
+    run = f"{tier} run {short(line.run_id)}"
     match line.name:
         case "worker.ready":
             return f"{who} is ready with {line.count('slots')} slots", "good", ""

@@ -86,14 +86,15 @@ class Picture:
         dead = self.queues.dead_letters if self.queues is not None else 0
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f" {self.stack_name} ", style="bold reverse")
-        text.append(f"  {len(living)} workers, {busy} of {slots} slots busy, {waits} waiting, ")
-        text.append(f"{dead} dead letters", style="bold red" if dead else "")
+        text.append(f"  {_many(len(living), 'worker')}, {busy} of {slots} slots busy, ")
+        text.append(f"{waits} waiting, ")
+        text.append(_many(dead, "dead letter"), style="bold red" if dead else "")
         faults = sum(
             figures.faults.total(now_ms) + figures.busy.total(now_ms)
             for figures in (*fleet.tiers.values(), fleet.nobody)
         )
         if faults:
-            text.append(f", {faults:.0f} faults", style="bold red")
+            text.append(f", {_many(round(faults), 'fault')}", style="bold red")
         if self.queues is not None and now_ms - self.queues.at_ms > _OLD_MS:
             text.append(
                 f"  counts are {(now_ms - self.queues.at_ms) // 1000} s old", style="yellow"
@@ -125,6 +126,10 @@ def _panel(title: str, inside: RenderableType, notes: str) -> Panel:
     if notes:
         heading.append(f" · {notes}", style=QUIET)
     return Panel(inside, title=heading, title_align="left", border_style=QUIET)
+
+
+def _many(number: int, of_what: str) -> str:
+    return f"{number} {of_what}" + ("" if number == 1 else "s")
 
 
 def _legend() -> str:

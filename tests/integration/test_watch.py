@@ -1,0 +1,112 @@
+"""The operator's view shows what the log lines of the running cloud say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatcore.domain.lanes import RETURNS, Lane
+from chatcore.domain.tiers import Tier
+from local.watch.samples import percentile
+from tests.cloud import SLOTS, Cloud, Row, eventually
+from tests.person import Person
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def picture(cloud: Cloud, tmp_path: Path) -> Callable[[], list[str]]:
+    """The lines of `python -m local watch --once`, as wide as it takes to show every column."""
+    endpoints = tmp_path / "endpoints.json"
+    cloud.endpoints.write(endpoints)
+
+    def once() -> list[str]:
+        command = [sys.executable, "-m", "local", "watch", "--once", "--endpoints", str(endpoints)]
+        environment = {
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'chatcore'}",
+            "COLUMNS": "200",
+            "PATH": "/usr/bin:/bin",
+            "PYTHONIOENCODING": "utf-8",
+        }
+        told = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        return told.stdout.splitlines()
+
+    return once
+
+
+def row(picture: list[str], part: str, beginning: str) -> str:
+    (title,) = (number for number, line in enumerate(picture) if f"─ {part}" in line)
+    return next(line for line in picture[title:] if line.strip("│ ").startswith(beginning))
+
+
+def logged(cloud: Cloud, message: str, **fields: str) -> list[Row]:
+    return [
+        line
+        for worker in cloud.workers
+        for line in worker.log_lines()
+        if line["message"] == message and fields.items() <= line.items()
+    ]
+
+
+def test_it_shows_the_workers_and_the_times_that_their_lines_tell(
+    person: Callable[[str], Person], cloud: Cloud, picture: Callable[[], list[str]]
+) -> None:
+    somebody = person("pro")
+    runs = [somebody.send(f"Please count to {last}.")["run_id"] for last in (5, 10, 15)]
+    for run_id in runs:
+        somebody.ended_run(run_id)
+        eventually(lambda run_id=run_id: logged(cloud, "run.ended", run_id=run_id), "its line")  # type: ignore[misc]
+    shown = picture()
+    for worker in cloud.workers:
+        told = row(shown, "Workers", worker.service.name)
+        assert "ready" in told
+        assert f"of {SLOTS} slots" in told
+    times = [
+        line["ttft_ms"]
+        for name in ("run.ended", "run.handed_back")
+        for line in logged(cloud, name, tier="pro")
+        if "ttft_ms" in line
+    ]
+    assert len(times) >= len(runs)
+    p50, p95 = percentile(times, 50), percentile(times, 95)
+    assert f" {p50:,.0f} / {p95:,.0f} " in row(shown, "Tiers", "P pro")
+    assert f"{cloud.endpoints.stack_name}   {len(cloud.workers)} workers" in shown[0]
+
+
+def test_a_run_in_the_making_is_in_its_workers_slot(
+    alice: Person, cloud: Cloud, picture: Callable[[], list[str]]
+) -> None:
+    with alice.line() as line:
+        answer = line.ask("Please count to 400.")
+        line.until_length(answer, 20)
+        shown = picture()
+        worker = cloud.worker_of(answer.run_id)
+        line.cancel(answer)
+        line.finish(answer)
+    numbers = [n for n, told in enumerate(shown) if worker.service.name in told]
+    assert f"+{answer.run_id[-3:]}" in shown[numbers[0] + 1]
+
+
+def test_what_waits_is_counted_as_sqs_does(cloud: Cloud, picture: Callable[[], list[str]]) -> None:
+    before = row(picture(), "Lanes", "b background")
+    url = f"{cloud.outputs['LaneBaseUrl']}-{Lane(Tier.BACKGROUND, RETURNS)}"
+    # Nobody may take it before it was looked at.
+    cloud.sqs.send_message(QueueUrl=url, MessageBody="{}", DelaySeconds=20, MessageGroupId="nobody")
+    shown = row(picture(), "Lanes", "b background")
+    assert "+1 late" not in before
+    assert "+1 late" in shown
