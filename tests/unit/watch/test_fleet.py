@@ -24,10 +24,10 @@ class TestSlots:
         fleet = fleet_of(by_worker("worker.ready", slots=8), claimed("r_abc", "pro"))
         (worker,) = fleet.workers.values()
         assert (worker.name, worker.slots) == ("worker-1", 8)
-        assert worker.runs["r_abc"].reads
+        assert [run.reads for run in worker.runs.values()] == [True]
         assert fleet.running(Tier.PRO) == 1
         fleet.take(by_worker("run.first_token", run_id="r_abc", tier="pro"))
-        assert not worker.runs["r_abc"].reads
+        assert [run.reads for run in worker.runs.values()] == [False]
         fleet.take(ended("r_abc", "pro"))
         assert fleet.running(Tier.PRO) == 0
 
@@ -113,13 +113,15 @@ class TestFigures:
         assert fleet.tiers[Tier.FREE].served.total(NOW_MS) == 40 + 2 * 30
 
     def test_the_backlog_is_the_last_that_was_told(self) -> None:
-        backlog = {"tier": "free", "backlog_slot_s": 12.5, "starts_per_s": 0.4}
-        fleet = fleet_of(
-            by_worker("tier.backlog", waiting=9, **backlog),
-            by_worker("tier.backlog", waiting=5, worker=2, **backlog),
-        )
+        told = [
+            by_worker(
+                "tier.backlog", tier="free", waiting=n, backlog_slot_s=n / 2, starts_per_s=0.4
+            )
+            for n in (9, 5)
+        ]
+        fleet = fleet_of(*told)
         free = fleet.tiers[Tier.FREE]
-        assert (free.waiting, free.backlog_slot_s, free.starts_per_s) == (5, 12.5, 0.4)
+        assert (free.waiting, free.backlog_slot_s, free.starts_per_s) == (5, 2.5, 0.4)
 
     def test_sends_and_refusals_come_from_the_functions(self) -> None:
         fleet = fleet_of(
