@@ -95,13 +95,14 @@ def look(endpoints_file: Path, once: bool, picture: Path | None) -> int:
     if endpoints is None:
         print(_NOTHING_RUNS, file=sys.stderr)
         return 1
+    console = Console()
     try:
         if picture is not None:
             screen.save(endpoints, picture)
-        elif once:
-            screen.once(endpoints, Console())
+        elif once or not console.is_terminal:
+            screen.once(endpoints, console)
         else:
-            screen.live(endpoints, endpoints_file, Console())
+            screen.live(endpoints, endpoints_file, console)
     except KeyboardInterrupt:
         return 0
     except screen.NothingThere as error:

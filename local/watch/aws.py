@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -45,7 +44,6 @@ _OVERLAP_MS = 5_000
 _FIRST_MS = 60_000
 """Of what was said before: sums are of the last minute."""
 
-_KNOWN = 20_000
 _COUNTS: tuple[QueueAttributeNameType, ...] = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -65,26 +63,29 @@ class FunctionLogs:
     group: str
     source: str
     since_ms: int
-    _known: deque[str] = field(default_factory=lambda: deque(maxlen=_KNOWN))
+    _known: dict[tuple[str, int, str], int] = field(default_factory=dict)
 
     def lines(self) -> Iterator[Line]:
         """Raises ClientError, BotoCoreError. None where the function has not run yet."""
         pages = self.client.get_paginator("filter_log_events").paginate(
             logGroupName=self.group, startTime=self.since_ms
         )
-        known = set(self._known)
         try:
             for page in pages:
                 for event in page["events"]:
-                    if event["eventId"] in known:
+                    # The emulator's events have no ids.
+                    at_ms, message = event["timestamp"], event["message"]
+                    key = (event.get("logStreamName", ""), at_ms, message)
+                    if key in self._known:
                         continue
-                    self._known.append(event["eventId"])
-                    self.since_ms = max(self.since_ms, event["timestamp"] - _OVERLAP_MS)
-                    line = read(event["message"].strip(), self.source)
+                    self._known[key] = at_ms
+                    self.since_ms = max(self.since_ms, at_ms - _OVERLAP_MS)
+                    line = read(message.strip(), self.source)
                     if line is not None:
                         yield line
         except self.client.exceptions.ResourceNotFoundException:
             return
+        self._known = {key: ms for key, ms in self._known.items() if ms >= self.since_ms}
 
 
 class Aws:
@@ -142,23 +143,24 @@ class Aws:
 
     def _read(self) -> None:
         looks = (
-            (_TIERS_EVERY_S, self._look_at_the_tiers),
-            (_COUNTS_EVERY_S, self._count),
-            (_LINES_EVERY_S, self._look_at_the_lines),
+            ("settings", _TIERS_EVERY_S, self._look_at_the_tiers),
+            ("queues", _COUNTS_EVERY_S, self._count),
+            ("logs", _LINES_EVERY_S, self._look_at_the_lines),
         )
         due_s = [0.0 for _ in looks]
+        troubles = ["" for _ in looks]
         while not self._over.is_set():
-            troubles: list[str] = []
-            for number, (every_s, look) in enumerate(looks):
+            for number, (what, every_s, look) in enumerate(looks):
                 if time.monotonic() < due_s[number]:
                     continue
                 try:
                     look()
+                    troubles[number] = ""
                 except (ClientError, BotoCoreError) as error:
-                    troubles.append(f"{look.__name__.strip('_')}: {type(error).__name__}")
+                    troubles[number] = f"{what}: {type(error).__name__}"
                 due_s[number] = time.monotonic() + every_s
-            self.trouble = ", ".join(troubles)
-            self._over.wait(max(0.05, min(due_s) - time.monotonic()))
+                self.trouble = ", ".join(filter(None, troubles))
+            self._over.wait(max(0.0, min(due_s) - time.monotonic()))
 
     def _look_at_the_lines(self) -> None:
         for function in self._functions:

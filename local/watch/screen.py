@@ -54,7 +54,10 @@ _SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"
 
 
 class NothingThere(Exception):
-    """The stack that endpoints.json tells of does not answer."""
+    """The stack that endpoints.json tells of does not answer: its process was killed, or just begins."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url} does not answer: start it anew with `make run`")
 
 
 class Watch:
@@ -64,7 +67,7 @@ class Watch:
         try:
             self.aws = Aws(endpoints)
         except (ClientError, BotoCoreError) as error:
-            raise NothingThere(f"{endpoints.aws_endpoint_url} does not answer") from error
+            raise NothingThere(endpoints.aws_endpoint_url) from error
         self._stack_name = endpoints.stack_name
         self._logs = WorkerLogs(Path(endpoints.logs))
         self._fleet = Fleet()
@@ -92,7 +95,7 @@ def once(endpoints: Endpoints, console: Console) -> None:
     try:
         watch.aws.look()
     except (ClientError, BotoCoreError) as error:
-        raise NothingThere(f"{endpoints.aws_endpoint_url} does not answer") from error
+        raise NothingThere(endpoints.aws_endpoint_url) from error
     console.print(watch.now(), height=_WHOLE)
 
 
@@ -107,6 +110,7 @@ def live(endpoints: Endpoints, endpoints_file: Path, console: Console) -> None:
         while endpoints_file.exists():
             screen.update(watch.now(), refresh=True)
             time.sleep(1 / PICTURES_PER_S)
+    console.print("What ran has ended.", highlight=False)
 
 
 def save(endpoints: Endpoints, picture: Path) -> None:

@@ -1,0 +1,179 @@
+"""What the operator's view reads in AWS, of a stack on MiniStack that has just what it looks at."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from chatcore.domain.calendar import LANES, RING
+from chatcore.domain.lanes import RETURNS, Lane
+from chatcore.domain.tier_document import tiers_document
+from chatcore.domain.tiers import DEFAULTS, Tier
+from local import ministack
+from local.endpoints import Endpoints
+from local.watch.aws import Aws
+from tests.unit.watch.said import text
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_sqs import SQSClient
+
+DEADLINE_S = 20.0
+
+
+def eventually(probe: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + DEADLINE_S
+    while not probe():
+        assert time.monotonic() < ends_s
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """base: what the names begin with; group: of ws_message's log."""
+
+    endpoints: Endpoints
+    base: str
+    session: boto3.Session
+    group: str
+
+    @property
+    def sqs(self) -> SQSClient:
+        return self.session.client("sqs", endpoint_url=self.endpoints.aws_endpoint_url)
+
+    @property
+    def logs(self) -> CloudWatchLogsClient:
+        return self.session.client("logs", endpoint_url=self.endpoints.aws_endpoint_url)
+
+    def url(self, queue: str) -> str:
+        return self.sqs.get_queue_url(QueueName=f"{self.base}-{queue}")["QueueUrl"]
+
+    def put_lines(self, *lines: str) -> None:
+        at_ms = time.time_ns() // 1_000_000
+        self.logs.put_log_events(
+            logGroupName=self.group,
+            logStreamName="one",
+            logEvents=[{"timestamp": at_ms, "message": line} for line in lines],
+        )
+
+
+@pytest.fixture
+def stage(ministack_environment: dict[str, str]) -> Stage:
+    url, session = ministack_environment["AWS_ENDPOINT_URL"], ministack.session()
+    base = f"watch-{uuid.uuid4().hex[:8]}"
+    resources: dict[str, object] = {
+        "Calendars": {
+            "Type": "AWS::DynamoDB::Table",
+            "Properties": {
+                "TableName": f"{base}-calendars",
+                "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{"AttributeName": "tier", "AttributeType": "S"}],
+                "KeySchema": [{"AttributeName": "tier", "KeyType": "HASH"}],
+            },
+        },
+        "Tiers": {
+            "Type": "AWS::SSM::Parameter",
+            "Properties": {
+                "Name": f"/{base}/tiers",
+                "Type": "String",
+                "Value": tiers_document(DEFAULTS),
+            },
+        },
+    }
+    names = [*(f"lane-{lane}" for lane in LANES), "dead"]
+    for number, name in enumerate(names):
+        resources[f"Queue{number}"] = {
+            "Type": "AWS::SQS::Queue",
+            "Properties": {"QueueName": f"{base}-{name}"},
+        }
+    queues = "http://sqs.us-east-1.amazonaws.com/000000000000"
+    outputs = {
+        "LaneBaseUrl": f"{queues}/{base}-lane",
+        "DeadLetterQueueUrl": f"{queues}/{base}-dead",
+        "CalendarsTable": f"{base}-calendars",
+        "TiersParameter": f"/{base}/tiers",
+    }
+    template = {
+        "Resources": resources,
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    formation = session.client("cloudformation", endpoint_url=url)
+    formation.create_stack(StackName=base, TemplateBody=json.dumps(template))
+    formation.get_waiter("stack_create_complete").wait(
+        StackName=base, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
+    group = f"/aws/lambda/{base}/ws_message"
+    logs = session.client("logs", endpoint_url=url)
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    endpoints = Endpoints("", "", "", url, ministack.REGION, "", (), base, "", "")
+    return Stage(endpoints, base, session, group)
+
+
+def test_queues_fronts_and_dead_letters_are_counted(stage: Stage) -> None:
+    for queue, count in (("lane-free-3", 2), ("dead", 1)):
+        for _ in range(count):
+            stage.sqs.send_message(QueueUrl=stage.url(queue), MessageBody="{}")
+    returns = stage.url("lane-pro-returns")
+    stage.sqs.send_message(QueueUrl=returns, MessageBody="{}", DelaySeconds=60)
+    stage.sqs.send_message(QueueUrl=returns, MessageBody="{}")
+    stage.sqs.receive_message(QueueUrl=returns)
+    dynamodb = stage.session.client("dynamodb", endpoint_url=stage.endpoints.aws_endpoint_url)
+    dynamodb.put_item(
+        TableName=f"{stage.base}-calendars",
+        Item={"tier": {"S": "free"}, "front": {"N": str(RING + 2)}},
+    )
+    aws = Aws(stage.endpoints)
+    aws.look()
+    queues = aws.queues
+    assert queues is not None
+    assert queues.waiting(Tier.FREE) == queues.depths[Lane(Tier.FREE, 3)].visible == 2
+    depth = queues.depths[Lane(Tier.PRO, RETURNS)]
+    assert (depth.visible, depth.in_flight, depth.delayed) == (0, 1, 1)
+    assert queues.dead_letters == 1
+    assert [queues.front_index(tier) for tier in (Tier.FREE, Tier.PRO)] == [2, 0]
+    assert queues.front_index(Tier.BACKGROUND) == RETURNS
+
+
+def test_lines_of_functions_are_read_once_in_the_background(stage: Stage) -> None:
+    stage.put_lines("START RequestId: 1", text("run.submitted", tier="free", sends=1))
+    found: list[str] = []
+    with Aws(stage.endpoints) as aws:
+
+        def names() -> list[str]:
+            found.extend(line.name for line in aws.lines())
+            return found
+
+        eventually(lambda: names() == ["run.submitted"])
+        # Those of before are read again with these, and not told again.
+        stage.put_lines(text("action.refused", tier="free"), text("action.busy", tier="free"))
+        eventually(lambda: names() == ["run.submitted", "action.refused", "action.busy"])
+        assert aws.trouble == ""
+
+
+def test_a_change_of_the_tiers_is_seen_and_a_bad_document_changes_nothing(stage: Stage) -> None:
+    ssm = stage.session.client("ssm", endpoint_url=stage.endpoints.aws_endpoint_url)
+    aws = Aws(stage.endpoints)
+    document = tiers_document(DEFAULTS).replace('"paused": false', '"paused": true')
+    for value in (document, "no document"):
+        ssm.put_parameter(Name=f"/{stage.base}/tiers", Value=value, Overwrite=True)
+        aws.look()
+        assert aws.tiers[Tier.FREE].paused
+
+
+def test_what_fails_is_told_and_ends_nothing(stage: Stage) -> None:
+    stage.sqs.delete_queue(QueueUrl=stage.url("lane-free-3"))
+    stage.put_lines(text("run.submitted", tier="free", sends=1))
+    with Aws(stage.endpoints) as aws:
+        eventually(lambda: aws.trouble != "")
+        assert aws.trouble == "queues: QueueDoesNotExist"
+        assert aws.queues is None
+        eventually(lambda: any(line.name == "run.submitted" for line in aws.lines()))
+        assert aws.trouble != ""
