@@ -174,7 +174,7 @@ _PARTS: dict[str, Part] = {"free": floods, "plus": follows_up, "pro": drops_in}
 
 def run(
     endpoints: Endpoints, console: Console, *, duration_s: float, prompts: int, crowd: int
-) -> None:
+) -> Stage:
     """The whole of it, until the time is over or the prompts are used up. Raises Unfit where it is not
     this machine's own cloud, Problem where that does not answer."""
     _refuse_what_is_far(endpoints)
@@ -190,6 +190,7 @@ def run(
         f"{stage.sent} prompts, {stage.refused} of them refused. Its chats and guests are gone.",
         highlight=False,
     )
+    return stage
 
 
 async def _play(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from rich.console import Console
 
 from chatcore.domain.calendar import LANES, RING
 from chatcore.domain.lanes import RETURNS, Lane
@@ -18,6 +21,7 @@ from chatcore.domain.tier_document import tiers_document
 from chatcore.domain.tiers import DEFAULTS, Tier
 from local import ministack
 from local.endpoints import Endpoints
+from local.watch import screen
 from local.watch.aws import Aws
 from tests.unit.watch.said import text
 
@@ -177,3 +181,28 @@ def test_what_fails_is_told_and_ends_nothing(stage: Stage) -> None:
         assert aws.queues is None
         eventually(lambda: any(line.name == "run.submitted" for line in aws.lines()))
         assert aws.trouble != ""
+
+
+def test_one_picture_of_logs_and_queues(stage: Stage, tmp_path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    told = {"service": "worker", "worker_id": "vm-1"}
+    (tmp_path / "worker-7.log").write_text(text("worker.ready", now_ms, slots=5, **told) + "\n")
+    stage.sqs.send_message(QueueUrl=stage.url("lane-free-3"), MessageBody="{}")
+    console = Console(file=io.StringIO(), record=True, width=150)
+    screen.once(replace(stage.endpoints, logs=str(tmp_path)), console)
+    picture = console.export_text()
+    assert "1 worker, 0 of 5 slots busy, 1 waiting, 0 dead letters" in picture
+    assert "worker-7  ready" in picture
+
+
+def test_a_picture_in_a_file_loads_nothing_from_elsewhere(stage: Stage, tmp_path: Path) -> None:
+    screen.save(stage.endpoints, tmp_path / "watch.svg")
+    svg = (tmp_path / "watch.svg").read_text(encoding="utf-8")
+    assert "Lanes" in svg
+    assert svg.replace('xmlns="http://www.w3.org/2000/svg"', "").count("://") == 0
+
+
+def test_where_nothing_answers_that_is_said(stage: Stage) -> None:
+    gone = replace(stage.endpoints, aws_endpoint_url="http://localhost:1")
+    with pytest.raises(screen.NothingThere, match="make run"):
+        screen.once(gone, Console(file=io.StringIO()))

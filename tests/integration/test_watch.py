@@ -1,14 +1,18 @@
-"""The operator's view shows what the log lines of the running cloud say."""
+"""The operator's view shows what the log lines of the running cloud say, and the demo leaves no trace."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from local import demo
+from local.accounts import ACCOUNTS
 from local.watch.samples import percentile
 from tests.cloud import SLOTS, Cloud, Row, eventually
 from tests.person import Person
@@ -112,3 +116,28 @@ def test_queues_are_counted_as_sqs_does(cloud: Cloud, picture: Callable[[], list
     cloud.sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=ours["ReceiptHandle"])
     count = int(before.split(" dead letter")[0].rsplit(" ", 1)[-1])
     assert f", {count + 1} dead letter" in after
+
+
+def test_the_demo_ends_by_itself_and_takes_its_chats_and_guests_away(cloud: Cloud) -> None:
+    chats_before = {row["chat_id"] for row in cloud.rows("chats")}
+    runs_before = {row["run_id"] for row in cloud.rows("runs")}
+    console = Console(file=io.StringIO())
+    stage = demo.run(cloud.endpoints, console, duration_s=6, prompts=30, crowd=3)
+    assert 0 < stage.sent <= 30
+    runs = [row for row in cloud.rows("runs") if row["run_id"] not in runs_before]
+    assert {row["tier"] for row in runs} >= {"free", "plus", "pro"}
+    left = [
+        row
+        for row in cloud.rows("chats")
+        if row["chat_id"] not in chats_before and not row.get("deleted_ms")
+    ]
+    assert left == []
+    pool = cloud.cognito.list_users(UserPoolId=cloud.outputs["UserPoolId"], Limit=60)
+    emails = {
+        attribute["Value"]
+        for user in pool["Users"]
+        for attribute in user["Attributes"]
+        if attribute["Name"] == "email"
+    }
+    assert not any(email.startswith("guest-") for email in emails)
+    assert {account.email for account in ACCOUNTS} <= emails
