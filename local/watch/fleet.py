@@ -198,7 +198,7 @@ class Fleet:
                 worker.slots = line.count("slots")
                 worker.offers = line.count("offers")
                 worker.viewers = line.count("viewers")
-                worker.engine_away = not line.count("ready") and not worker.draining
+                worker.engine_away = not line.count("ready")
             case "engine.away" | "engine.ready":
                 worker.engine_away = line.name == "engine.away"
             case "worker.draining":

@@ -45,11 +45,7 @@ class Picture:
     trouble: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        height = options.height or options.size.height
-        # A panel would take all of a height that it is told.
-        yield from console.render(
-            self._composed(options.max_width, height), options.update(height=None)
-        )
+        yield self._composed(options.max_width, options.height or options.size.height)
 
     def _composed(self, width: int, height: int) -> Group:
         inside = width - _SIDES

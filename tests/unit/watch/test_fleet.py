@@ -145,7 +145,7 @@ class TestFigures:
 class TestAffinity:
     def test_hits_are_of_the_answers_that_had_a_worker_to_hope_for(self) -> None:
         fleet = fleet_of(
-            ended("r_1", prefix_tokens=0, cached_share=0.0),
+            ended("r_1", prefix_tokens=0, cached_share=0.0, at_favourite=True),
             ended("r_2", prefix_tokens=80, cached_share=0.9, at_favourite=True),
             ended("r_3", prefix_tokens=80, cached_share=0.1, at_favourite=False),
         )

@@ -109,6 +109,7 @@ class TestLanes:
                     Lane(Tier.FREE, 4): Depth(visible=3, in_flight=2),
                     Lane(Tier.FREE, 6): Depth(visible=120),
                     Lane(Tier.FREE, RETURNS): Depth(visible=1, delayed=2),
+                    Lane(Tier.PRO, 0): Depth(visible=5),
                 },
                 {Tier.FREE: RING + 4},
             ),
@@ -119,7 +120,7 @@ class TestLanes:
             *("–", "–", "–", "–", "▸▃3", "–", "█99+", "–", "–"),
             *("124", "84", "0.4", "2"),
         ]
-        assert "▸" in row(picture, "Lanes", "P pro").split("–")[1]
+        assert "▸▅5" in row(picture, "Lanes", "P pro")
 
     def test_the_background_has_no_ring(self) -> None:
         assert "first come, first served" in row(drawn(*READY), "Lanes", "b background")
