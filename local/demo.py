@@ -15,11 +15,12 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from chat.api import HttpApi, Problem
@@ -66,39 +67,12 @@ class Stage:
 
 @dataclass
 class Player:
-    """A user with a connection. `async with`: signed in and connected inside it; behind it his runs are
-    stopped, and his chats of this time deleted."""
+    """A user with a connection."""
 
-    account: Account
-    endpoints: Endpoints
+    client: Client
+    http: HttpApi
     stage: Stage
     rng: random.Random
-    client: Client = field(default_factory=lambda: Client(looks_again=False))
-    _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
-
-    async def __aenter__(self) -> Self:
-        identity = Identity(Server.of({**self.endpoints.page_config}))
-        await identity.sign_in(self.account.email, self.account.password)
-        self._http = await self._closing.enter_async_context(
-            HttpApi(self.endpoints.http_url, identity.id_token)
-        )
-        connection = Connection(self.client, self._http, self.endpoints.ws_url)
-        await self._closing.enter_async_context(connection)
-        await connection.opened()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        async with self._closing:
-            for answer in self.client.answers:
-                if answer.run_id and not answer.is_over:
-                    self.client.cancel(answer.run_id)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_QUIET_S):
-                    await self.client.quiet()
-            for chat_id in {answer.chat_id for answer in self.client.answers if answer.chat_id}:
-                # Whatever cannot be deleted stays to be seen in the page.
-                with suppress(Problem):
-                    await self._http.delete(chat_id)
 
     def ask(self, text: str, chat_id: str | None = None) -> Answer:
         self.stage.prompts -= 1
@@ -116,6 +90,19 @@ class Player:
 
     async def pause(self, mean_s: float) -> None:
         await asyncio.sleep(self.rng.expovariate(1 / mean_s))
+
+    async def leave(self) -> None:
+        """Stop what is being made, and delete the chats of this time."""
+        for answer in self.client.answers:
+            if answer.run_id and not answer.is_over:
+                self.client.cancel(answer.run_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_QUIET_S):
+                await self.client.quiet()
+        for chat_id in {answer.chat_id for answer in self.client.answers if answer.chat_id}:
+            # Whatever cannot be deleted stays to be seen in the page.
+            with suppress(Problem):
+                await self.http.delete(chat_id)
 
 
 async def floods(player: Player) -> None:
@@ -162,9 +149,12 @@ async def drops_in(player: Player) -> None:
 
 async def asks_briefly(player: Player) -> None:
     """One of many, with one short question at a time."""
+    chat_id: str | None = None
     while player.stage.goes_on:
         await player.pause(_MEAN_PAUSE_S)
-        await player.over(player.ask(f"Please count to {player.rng.randint(40, 120)}."))
+        answer = player.ask(f"Please count to {player.rng.randint(40, 120)}.", chat_id)
+        if await player.over(answer):
+            chat_id = answer.chat_id
 
 
 Part = Callable[[Player], Coroutine[None, None, None]]
@@ -179,13 +169,16 @@ def run(
     this machine's own cloud, Problem where that does not answer."""
     _refuse_what_is_far(endpoints)
     stage = Stage(prompts)
-    with _guests(endpoints, crowd) as guests:
-        console.print(
-            f"{len(endpoints.accounts)} accounts and {crowd} guests for {duration_s:g} s, at most "
-            f"{prompts} prompts. Look at it with `make watch`.",
-            highlight=False,
-        )
-        asyncio.run(_play(endpoints, guests, stage, duration_s))
+    try:
+        with _guests(endpoints, crowd) as guests:
+            console.print(
+                f"{len(endpoints.accounts)} accounts and {crowd} guests for {duration_s:g} s, at "
+                f"most {prompts} prompts. Look at it with `make watch`.",
+                highlight=False,
+            )
+            asyncio.run(_play(endpoints, guests, stage, duration_s))
+    except (ClientError, BotoCoreError) as error:
+        raise Unfit(f"{endpoints.aws_endpoint_url} does not answer, or not any more") from error
     console.print(
         f"{stage.sent} prompts, {stage.refused} of them refused. Its chats and guests are gone.",
         highlight=False,
@@ -200,18 +193,38 @@ async def _play(
         *((_PARTS[account.tier], account) for account in endpoints.accounts),
         *((asks_briefly, guest) for guest in guests),
     ]
-    async with asyncio.TaskGroup() as group:
-        for seed, (part, account) in enumerate(parts):
-            player = Player(account, endpoints, stage, random.Random(seed))
-            group.create_task(_played(part, player, duration_s))
+    await asyncio.gather(
+        *(
+            _played(part, account, endpoints, stage, random.Random(seed), duration_s)
+            for seed, (part, account) in enumerate(parts)
+        )
+    )
 
 
-async def _played(part: Part, player: Player, duration_s: float) -> None:
-    """Each comes and goes beside the others."""
-    async with player:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(duration_s):
-                await part(player)
+async def _played(
+    part: Part,
+    account: Account,
+    endpoints: Endpoints,
+    stage: Stage,
+    rng: random.Random,
+    duration_s: float,
+) -> None:
+    """From signing in to leaving, beside the others."""
+    identity = Identity(Server.of({**endpoints.page_config}))
+    await identity.sign_in(account.email, account.password)
+    client = Client(looks_again=False)
+    async with (
+        HttpApi(endpoints.http_url, identity.id_token) as http,
+        Connection(client, http, endpoints.ws_url) as connection,
+    ):
+        await connection.opened()
+        player = Player(client, http, stage, rng)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(duration_s):
+                    await part(player)
+        finally:
+            await player.leave()
 
 
 @contextmanager
