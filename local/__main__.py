@@ -18,15 +18,13 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from chat.api import Problem
-from local import demo, web
+from local import web
 from local.endpoints import Endpoints
 from local.ports import Ports
 from local.preflight import Unfit
 from local.processes import ProcessFailure
 from local.progress import Progress
 from local.stack import ROOT, STEPS, LocalStack
-from local.watch import screen
 
 _WATCH_PERIOD_S = 0.5
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -91,6 +89,9 @@ def run(workers: int) -> int:
 
 def look(endpoints_file: Path, once: bool, picture: Path | None) -> int:
     """The operator's view of what runs; returns the exit code."""
+    # Here, because the page's server is started without the layers on its path.
+    from local.watch import screen
+
     endpoints = Endpoints.read(endpoints_file)
     if endpoints is None:
         print(_NOTHING_RUNS, file=sys.stderr)
@@ -113,6 +114,9 @@ def look(endpoints_file: Path, once: bool, picture: Path | None) -> int:
 
 def play(duration_s: float, prompts: int, guests: int) -> int:
     """The demo's load on what runs; returns the exit code."""
+    from chat.api import Problem
+    from local import demo
+
     endpoints = Endpoints.read(_ENDPOINTS)
     if endpoints is None:
         print(_NOTHING_RUNS, file=sys.stderr)

@@ -1,5 +1,7 @@
 """`make watch` and `make demo` beside nothing, and the demo away from this machine."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from local.accounts import ACCOUNTS
 from local.endpoints import Endpoints
 from local.preflight import Unfit
 
+ROOT = Path(__file__).parents[3]
 ENDPOINTS = Endpoints(
     http_url="http://localhost:4566/_aws/execute-api/abc/$default",
     ws_url="ws://localhost:4566/_aws/execute-api/def/v1",
@@ -43,3 +46,10 @@ def test_the_demo_speaks_to_this_machine_only(name: str) -> None:
     far = Endpoints(**{**vars(ENDPOINTS), name: "https://api.example.com/v1"})
     with pytest.raises(Unfit, match="not on this machine"):
         demo.run(far, Console(), duration_s=1, prompts=1, crowd=1)
+
+
+def test_the_pages_server_starts_without_the_layers_on_its_path() -> None:
+    command = [sys.executable, "-m", "local", "web", "--help"]
+    subprocess.run(
+        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, check=True, capture_output=True
+    )
