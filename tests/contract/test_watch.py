@@ -206,3 +206,25 @@ def test_where_nothing_answers_that_is_said(stage: Stage) -> None:
     gone = replace(stage.endpoints, aws_endpoint_url="http://localhost:1")
     with pytest.raises(screen.NothingThere, match="make run"):
         screen.once(gone, Console(file=io.StringIO()))
+
+
+class _Terminal(io.StringIO):
+    """What is watched ends as soon as a picture of it was drawn."""
+
+    def __init__(self, endpoints_file: Path) -> None:
+        super().__init__()
+        self._endpoints_file = endpoints_file
+
+    def write(self, text: str) -> int:
+        if "Tiers" in text:
+            self._endpoints_file.unlink(missing_ok=True)
+        return super().write(text)
+
+
+def test_the_live_picture_ends_with_what_runs(stage: Stage, tmp_path: Path) -> None:
+    endpoints_file = tmp_path / "endpoints.json"
+    stage.endpoints.write(endpoints_file)
+    terminal = _Terminal(endpoints_file)
+    console = Console(file=terminal, force_terminal=True, width=120, height=40)
+    screen.live(stage.endpoints, endpoints_file, console)
+    assert terminal.getvalue().endswith("What ran has ended.\n")
