@@ -73,7 +73,7 @@ def _sentence(line: Line, who: str, tier: str, former: str) -> tuple[str, Mood, 
         case "worker.ready":
             return f"{who} is ready with {line.count('slots')} slots", "good", ""
         case "worker.draining":
-            return f"{who} drains: {line.count('answers')} answers go on for a while", "warn", ""
+            return f"{who} drains; in the making: {line.count('answers')}", "warn", ""
         case "worker.gone":
             return f"{who} has left", "calm", ""
         case "engine.away":
