@@ -18,6 +18,9 @@ _CONNECTIONS = (
     ":${WebSocketApi}/${WebSocketStage}/POST/@connections/*"
 )
 _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
+_FUNCTIONS = (
+    "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
+)
 _INDEX = "${ChatsTable.Arn}/index/by_activity"
 
 _TRACES = {"xray:PutTraceSegments": {"*"}, "xray:PutTelemetryRecords": {"*"}}
@@ -100,11 +103,17 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "sqs:SendMessage": {"LaneBackgroundReturns"},
         **_OF_A_STATE_MACHINE,
     },
+    "RolloutRole": {
+        "lambda:GetAlias": {_FUNCTIONS},
+        "lambda:GetProvisionedConcurrencyConfig": {_FUNCTIONS},
+        "lambda:UpdateAlias": {_FUNCTIONS},
+        "cloudwatch:DescribeAlarms": {"*"},
+    },
 }
 
 # The services behind these take no resource in a policy, or only an account-wide one.
-WITHOUT_RESOURCE = ("xray:", "logs:")
-WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS}
+WITHOUT_RESOURCE = ("xray:", "logs:", "cloudwatch:DescribeAlarms")
+WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS, _FUNCTIONS}
 
 
 def _listed(value: object) -> list[Any]:
@@ -166,6 +175,9 @@ def test_no_function_is_told_of_a_table_that_it_may_not_use() -> None:
 
 def test_a_role_is_for_one_service_and_one_resource() -> None:
     for role, body in of_type("AWS::IAM::Role").items():
+        if role == "RolloutRole":
+            # CodeDeploy takes it for whichever function changes (test_rollout.py).
+            continue
         trust = body["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert [statement["Action"] for statement in trust] == ["sts:AssumeRole"]
         users = [
