@@ -15,7 +15,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -91,14 +91,17 @@ class Player:
     async def pause(self, mean_s: float) -> None:
         await asyncio.sleep(self.rng.expovariate(1 / mean_s))
 
-    async def leave(self) -> None:
-        """Stop what is being made, and delete the chats of this time."""
+    async def stop(self) -> None:
+        """Have what is being made stopped, and wait for its end."""
         for answer in self.client.answers:
             if answer.run_id and not answer.is_over:
                 self.client.cancel(answer.run_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(_QUIET_S):
                 await self.client.quiet()
+
+    async def clear_away(self) -> None:
+        """Delete the chats of this time."""
         for chat_id in {answer.chat_id for answer in self.client.answers if answer.chat_id}:
             # Whatever cannot be deleted stays to be seen in the page.
             with suppress(Problem):
@@ -193,9 +196,10 @@ async def _play(
         *((_PARTS[account.tier], account) for account in endpoints.accounts),
         *((asks_briefly, guest) for guest in guests),
     ]
+    ends_s, doorway = asyncio.get_running_loop().time() + duration_s, asyncio.Lock()
     await asyncio.gather(
         *(
-            _played(part, account, endpoints, stage, random.Random(seed), duration_s)
+            _played(part, account, endpoints, stage, random.Random(seed), ends_s, doorway)
             for seed, (part, account) in enumerate(parts)
         )
     )
@@ -207,24 +211,29 @@ async def _played(
     endpoints: Endpoints,
     stage: Stage,
     rng: random.Random,
-    duration_s: float,
+    ends_s: float,
+    doorway: asyncio.Lock,
 ) -> None:
-    """From signing in to leaving, beside the others."""
+    """From signing in to leaving, beside the others. doorway: one comes or goes at a time, because the
+    emulator starts a process for each call of a function that comes beside another."""
     identity = Identity(Server.of({**endpoints.page_config}))
-    await identity.sign_in(account.email, account.password)
     client = Client(looks_again=False)
-    async with (
-        HttpApi(endpoints.http_url, identity.id_token) as http,
-        Connection(client, http, endpoints.ws_url) as connection,
-    ):
-        await connection.opened()
+    async with AsyncExitStack() as closing:
+        async with doorway:
+            await identity.sign_in(account.email, account.password)
+            http = await closing.enter_async_context(HttpApi(endpoints.http_url, identity.id_token))
+            connection = Connection(client, http, endpoints.ws_url)
+            await closing.enter_async_context(connection)
+            await connection.opened()
         player = Player(client, http, stage, rng)
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(duration_s):
+                async with asyncio.timeout_at(ends_s):
                     await part(player)
         finally:
-            await player.leave()
+            await player.stop()
+            async with doorway:
+                await player.clear_away()
 
 
 @contextmanager
