@@ -85,7 +85,8 @@ def _sentence(line: Line, who: str, tier: str, former: str) -> tuple[str, Mood, 
         case "run.preempted":
             words = f"{run} leaves its slot at {who} to a {line.text('for_tier')} run"
             return words, "warn", ""
-        case "run.handed_back":
+        case "run.handed_back" if line.text("why") != "preempt":
+            # A preemption was told when it was decided.
             why = line.text("why")
             words = f"{run} is handed back by {who} ({why}), durable to {line.count('offset')}"
             return words, "warn", ""

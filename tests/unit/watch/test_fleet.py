@@ -162,7 +162,8 @@ class TestEvents:
     def test_a_preempted_run_says_whose_slot_it_was(self) -> None:
         # The line is written by whoever needs the slot, so it does not hold the run's tier.
         preempted = by_worker("run.preempted", run_id="r_abc", for_tier="pro")
-        fleet = fleet_of(claimed("r_abc"), preempted)
+        back = by_worker("run.handed_back", run_id="r_abc", tier="free", why="preempt", offset=9)
+        fleet = fleet_of(claimed("r_abc"), preempted, back)
         assert words(fleet) == ["free run abc leaves its slot at worker-1 to a pro run"]
 
     def test_the_like_of_what_was_just_said_is_counted(self) -> None:
