@@ -19,7 +19,8 @@ from chatcore.domain.waiting import lane_for, too_old, wait_of
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """What a user asks for. chat_id None: make a chat for it. viewer: the connection to stream to."""
+    """What a user asks for. chat_id None: make a chat for it. viewer: the connection to stream to;
+    trace_parent: as a run has it."""
 
     user: User
     chat_id: str | None
@@ -27,6 +28,7 @@ class Send:
     text: str
     viewer: str | None = None
     trace_id: str = ""
+    trace_parent: str = ""
 
     @property
     def run_id(self) -> str:
@@ -152,6 +154,7 @@ def _admit(
         prior_seq=chat.last_seq,
         viewers=watchers,
         trace_id=send.trace_id,
+        trace_parent=send.trace_parent,
         summary_id=chat.summary_id,
         untitled=chat.title is None,
     )
