@@ -46,6 +46,7 @@ _BURST_EVERY = 4
 _STOP_EVERY = 3
 _STOP_AFTER_CHARS = 80
 
+_GOING = 3
 _QUIET_S = 20.0
 """How long the last answers may take to stop."""
 
@@ -196,10 +197,11 @@ async def _play(
         *((_PARTS[account.tier], account) for account in endpoints.accounts),
         *((asks_briefly, guest) for guest in guests),
     ]
-    ends_s, doorway = asyncio.get_running_loop().time() + duration_s, asyncio.Lock()
+    ends_s = asyncio.get_running_loop().time() + duration_s
+    coming, going = asyncio.Semaphore(1), asyncio.Semaphore(_GOING)
     await asyncio.gather(
         *(
-            _played(part, account, endpoints, stage, random.Random(seed), ends_s, doorway)
+            _played(part, account, endpoints, stage, random.Random(seed), ends_s, coming, going)
             for seed, (part, account) in enumerate(parts)
         )
     )
@@ -212,14 +214,15 @@ async def _played(
     stage: Stage,
     rng: random.Random,
     ends_s: float,
-    doorway: asyncio.Lock,
+    coming: asyncio.Semaphore,
+    going: asyncio.Semaphore,
 ) -> None:
-    """From signing in to leaving, beside the others. doorway: one comes or goes at a time, because the
+    """From signing in to leaving, beside the others. coming, going: few do so at a time, because the
     emulator starts a process for each call of a function that comes beside another."""
     identity = Identity(Server.of({**endpoints.page_config}))
     client = Client(looks_again=False)
     async with AsyncExitStack() as closing:
-        async with doorway:
+        async with coming:
             await identity.sign_in(account.email, account.password)
             http = await closing.enter_async_context(HttpApi(endpoints.http_url, identity.id_token))
             connection = Connection(client, http, endpoints.ws_url)
@@ -232,7 +235,7 @@ async def _played(
                     await part(player)
         finally:
             await player.stop()
-            async with doorway:
+            async with going:
                 await player.clear_away()
 
 

@@ -14,7 +14,8 @@ from local.accounts import Account
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The keys of endpoints.json. logs: the folder of the processes' logs."""
+    """The keys of endpoints.json. logs: the folder of the processes' logs, empty
+    where they are not on this machine."""
 
     http_url: str
     ws_url: str
@@ -25,7 +26,7 @@ class Endpoints:
     accounts: tuple[Account, ...]
     stack_name: str
     triton_grpc_url: str
-    logs: str
+    logs: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Endpoints | None:
