@@ -89,8 +89,10 @@ class Player:
             return False
         return True
 
-    async def pause(self, mean_s: float) -> None:
+    async def pause(self, mean_s: float) -> bool:
+        """Whether anything may be asked after it."""
         await asyncio.sleep(self.rng.expovariate(1 / mean_s))
+        return self.stage.goes_on
 
     async def stop(self) -> None:
         """Have what is being made stopped, and wait for its end."""
@@ -124,23 +126,23 @@ async def follows_up(player: Player) -> None:
     """One chat that grows: each prompt begins with all of the former one."""
     chat_id: str | None = None
     turn = 0
-    while player.stage.goes_on:
+    while await player.pause(_FOLLOW_UP_PAUSE_S):
         topic = _TOPICS[turn % len(_TOPICS)]
         answer = player.ask(f"Turn {turn + 1}: write 60 words about {topic}.", chat_id)
         if await player.over(answer):
             chat_id = answer.chat_id
         turn += 1
-        await player.pause(_FOLLOW_UP_PAUSE_S)
 
 
 async def drops_in(player: Player) -> None:
     """Now and then, sometimes much at once; every third answer is stopped when some of it is there."""
     turn = 0
-    while player.stage.goes_on:
-        await player.pause(_MEAN_PAUSE_S)
+    while await player.pause(_MEAN_PAUSE_S):
         turn += 1
         if turn % _BURST_EVERY == 0:
-            burst = [player.ask("Please count to 100.") for _ in range(_BURST)]
+            burst = [
+                player.ask("Please count to 100.") for _ in range(min(_BURST, player.stage.prompts))
+            ]
             await asyncio.gather(*(player.over(answer) for answer in burst))
             continue
         answer = player.ask("Please count to 60.")
@@ -154,8 +156,7 @@ async def drops_in(player: Player) -> None:
 async def asks_briefly(player: Player) -> None:
     """One of many, with one short question at a time."""
     chat_id: str | None = None
-    while player.stage.goes_on:
-        await player.pause(_MEAN_PAUSE_S)
+    while await player.pause(_MEAN_PAUSE_S):
         answer = player.ask(f"Please count to {player.rng.randint(40, 120)}.", chat_id)
         if await player.over(answer):
             chat_id = answer.chat_id
