@@ -31,7 +31,7 @@ ENVIRONMENTS = {
         "PURGE_STATE_MACHINE_ARN",
         "POWERTOOLS_SERVICE_NAME",
     },
-    "WsAuthorizerFunction": {"TICKETS_TABLE", "POWERTOOLS_SERVICE_NAME"},
+    "WsAuthorizerFunction": {"TICKETS_TABLE", "WEB_ORIGIN", "POWERTOOLS_SERVICE_NAME"},
     "WsMessageFunction": {
         *_TABLES,
         *_STANDING,

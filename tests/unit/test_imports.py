@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "INBOX_BASE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/inbox",
     "CALLBACK_URL": "https://api.execute-api.us-east-1.amazonaws.com/v1",
     "TIERS_PARAMETER": "/stack/tiers",
+    "WEB_ORIGIN": "https://chat.example.com",
     "POWERTOOLS_SERVICE_NAME": "imports",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",

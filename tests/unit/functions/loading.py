@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "CALLBACK_URL": "https://api.execute-api.eu-central-1.amazonaws.com/live",
     "TIERS_PARAMETER": "/stack/tiers",
     "PURGE_STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:123456789012:stateMachine:purge",
+    "WEB_ORIGIN": "https://chat.example.com",
     "POWERTOOLS_SERVICE_NAME": "test",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }
