@@ -42,6 +42,8 @@ TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/
 help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
 	@echo 'make chat        chat in the terminal with what runs (ARGS="list", "resume", "--help")'
+	@echo 'make watch       what the fleet does, live in the terminal, beside make run (ARGS=--once)'
+	@echo 'make demo        users who flood, follow up and drop in, for a minute (ARGS="--seconds 120")'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
 	@echo 'make test-aws    those tests that a deployed stack can be given (STACK=its name), by its outputs'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
@@ -72,6 +74,10 @@ run: $(SETUP)
 .PHONY: chat
 chat: $(VENVS)/dev/.ready
 	@$(PY) -m chat $(ARGS)
+
+.PHONY: watch demo
+watch demo: $(VENVS)/dev/.ready
+	@$(PY) -m local $@ $(ARGS)
 
 .PHONY: setup
 setup: $(SETUP)
