@@ -35,6 +35,7 @@ _WORDS = {
     "not_confirmed": "The account's address is not confirmed yet: open the web page to do so.",
     "too_many_attempts": "Too many attempts. Please wait a while.",
     "new_password_required": "The account needs a new password: open the web page to set it.",
+    "second_factor_needed": "The account wants the code of an authenticator app.",
     "sign_in_failed": "Signing in did not work.",
 }
 _SIGN_IN_AGAIN = "Please sign in: chat login"
@@ -83,12 +84,16 @@ class Identity:
     _stale_at_s: float = 0.0
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def sign_in(self, email: str, password: str, ask_code: Callable[[], str]) -> None:
+    async def sign_in(
+        self, email: str, password: str, ask_code: Callable[[], str] | None = None
+    ) -> None:
         """ask_code: for the code of an authenticator app, where the account wants one. Raises Problem."""
         answer = await self._initiate(
             "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": password}
         )
         if answer.get("ChallengeName") == _SECOND_FACTOR:
+            if ask_code is None:
+                raise Problem("second_factor_needed", 0, _WORDS["second_factor_needed"])
             proof = {"USERNAME": email, "SOFTWARE_TOKEN_MFA_CODE": ask_code()}
             answer = await self._call(
                 "RespondToAuthChallenge",

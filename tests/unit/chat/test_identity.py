@@ -50,16 +50,12 @@ def cognito(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any
     return answering
 
 
-def no_code() -> str:
-    raise AssertionError("no code was wanted")
-
-
 async def test_a_token_is_asked_for_once_and_renewed_when_it_was_refused(
     cognito: Callable[..., list[dict[str, Any]]],
 ) -> None:
     asked = cognito(tokens("one", "kept"), tokens("two"))
     identity = Identity(SERVER)
-    await identity.sign_in("a@example.com", "secret", no_code)
+    await identity.sign_in("a@example.com", "secret")
     assert [await identity.id_token(), await identity.id_token(False)] == ["one", "one"]
     assert await identity.id_token(renewed=True) == "two"
     assert identity.refresh_token == "kept"
@@ -88,6 +84,7 @@ async def test_a_second_factor_is_asked_for_where_the_account_has_one(
         (refused("SomethingNew"), "sign_in_failed"),
         ((200, {"ChallengeName": "NEW_PASSWORD_REQUIRED"}), "new_password_required"),
         ((200, {"ChallengeName": "SMS_MFA"}), "sign_in_failed"),
+        ((200, {"ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "s"}), "second_factor_needed"),
     ],
 )
 async def test_what_is_refused_has_a_stable_code(
@@ -95,7 +92,7 @@ async def test_what_is_refused_has_a_stable_code(
 ) -> None:
     cognito(answer)
     with pytest.raises(Problem) as caught:
-        await Identity(SERVER).sign_in("a@example.com", "secret", no_code)
+        await Identity(SERVER).sign_in("a@example.com", "secret")
     assert caught.value.code == code
 
 
