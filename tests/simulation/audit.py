@@ -20,7 +20,7 @@ from chatcore.domain.run import ACTIVE, TERMINAL, Ending, FinishReason, Kind, Ru
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed
-from chatcore.protocol.queue import Attach, Cancel, Control, Job, Offer
+from chatcore.protocol.queue import Attach, Cancel, Control, Drain, Job, Offer
 from tests.simulation.journal import Journal
 
 BOUND_S = 180.0
@@ -302,7 +302,7 @@ class Audit:
         self.journal.note(who, "control to", inbox, control)
         if isinstance(control, Offer) and who == "lambda" and control.run_id not in self._put:
             self.broke(f"{control.run_id} was offered to {inbox} before its twin was in a lane")
-        if who == inbox and not isinstance(control, Offer):
+        if who == inbox and not isinstance(control, Offer | Drain):
             # A run that it has just claimed; but not over and over.
             key = who, control.run_id, control.connection_id
             self._told_itself[key] = self._told_itself.get(key, 0) + 1

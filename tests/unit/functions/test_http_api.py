@@ -382,7 +382,7 @@ class TestBadRequests:
         reply = cloud.http("GET", path)
         assert (reply.status, reply.code) == (404, "route_not_found")
 
-    @pytest.mark.parametrize(("method", "path"), [("PUT", "/chats"), ("DELETE", "/me")])
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "/chats"), ("PATCH", "/me")])
     def test_an_unknown_method(self, cloud: Cloud, method: str, path: str) -> None:
         reply = cloud.http(method, path)
         assert (reply.status, reply.code) == (405, "method_not_allowed")

@@ -63,11 +63,11 @@ class StatesExportJobs:
     def state(self, user_id: str, export_id: str) -> ExportState | None:
         machine = self.state_machine_arn.replace(":stateMachine:", ":execution:", 1)
         arn = f"{machine}:{_export_name(user_id, export_id)}"
-        state = None
-        with _translated(frozenset({"ExecutionDoesNotExist"})):
-            status = self.client.describe_execution(executionArn=arn)["status"]
-            state = _EXPORT_STATES.get(status, ExportState.FAILED)
-        return state
+        with _translated(frozenset({"ExecutionDoesNotExist"})) as outcome:
+            told = self.client.describe_execution(executionArn=arn)
+        if outcome.passed_over:
+            return None
+        return _EXPORT_STATES.get(told["status"], ExportState.FAILED)
 
 
 _EXPORT_STATES = {
