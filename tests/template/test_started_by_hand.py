@@ -194,7 +194,7 @@ class TestExports:
         assert LINK_S <= 3600
 
     def test_what_an_execution_says_at_its_end_holds_numbers_only(self) -> None:
-        output = json.dumps(EXPORT.states["Exported"]["Output"])
+        output = json.dumps(EXPORT.states["TellOutcome"]["Output"])
         assert "$count($states.input.progress.files)" in output
         assert "$states.input.progress.counts" in output
         assert output.count("$states") == 2

@@ -11,7 +11,7 @@ from chatcore.adapters.aws import session
 from chatcore.domain.errors import StoreUnavailable
 
 _GONE = frozenset({"NoSuchKey", "404"})
-_AT_ONCE = 1_000
+AT_ONCE = 1_000
 """As many as one DeleteObjects takes."""
 
 
@@ -42,8 +42,11 @@ def s3_client() -> S3Client:
 
 @dataclass(frozen=True, slots=True)
 class S3ExportFiles:
+    """at_once: how many `remove` takes."""
+
     client: S3Client
     bucket: str
+    at_once: int = AT_ONCE
 
     def put(self, user_id: str, export_id: str, name: str, body: bytes) -> None:
         try:
@@ -83,7 +86,7 @@ class S3ExportFiles:
     def remove(self, user_id: str) -> bool:
         try:
             page = self.client.list_objects_v2(
-                Bucket=self.bucket, Prefix=f"{user_id}/", MaxKeys=_AT_ONCE
+                Bucket=self.bucket, Prefix=f"{user_id}/", MaxKeys=self.at_once
             )
             listed = [{"Key": each["Key"]} for each in page.get("Contents", [])]
             if listed:
