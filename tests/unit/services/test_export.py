@@ -174,7 +174,9 @@ def test_everything_is_in_it_once_and_in_reading_order(press: Press) -> None:
 
 
 @pytest.mark.parametrize("limits", [SMALL, Limits(lines=1), Limits(bytes=1), Limits(chats=1), None])
-@pytest.mark.parametrize("messages", [0, 1, MESSAGES_AT_ONCE - 1, MESSAGES_AT_ONCE])
+@pytest.mark.parametrize(
+    "messages", [0, 1, MESSAGES_AT_ONCE - 1, MESSAGES_AT_ONCE, MESSAGES_AT_ONCE + 1]
+)
 def test_wherever_a_file_ends_nothing_is_left_out_or_said_twice(
     press: Press, limits: Limits | None, messages: int
 ) -> None:
