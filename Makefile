@@ -34,11 +34,12 @@ SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
 TESTS := $(wildcard $(addprefix tests/,unit contract template simulation integration e2e))
-TYPED := $(wildcard functions gpu_service deploy local bench tests) layers/chatcore/chatcore
+TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/chatcore/chatcore
 
 .PHONY: help
 help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
+	@echo 'make chat        chat in the terminal with what runs (ARGS="list", "resume", "--help")'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
 	@echo 'make check       lint, formatting, strict types, import rules, template checks'
@@ -52,7 +53,7 @@ help:
 	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
 	@echo 'make bench-flood  what a user who never pauses does to the others (FULL=1: longer)'
 	@echo 'make bench-stream  frames and quality of streamed answers (DATA=trace, FULL=1: all of it)'
-	@echo 'make bench-client  weight of the page, and what its pacer makes of frames (DATA=trace, FULL=1)'
+	@echo 'make bench-client  weight and pace of the page, a reconnect storm (DATA=trace, SUITE=one, FULL=1)'
 	@echo 'make bench-scheduling  policies side by side on traces (DATA=their folder, SUITE=one, FULL=1)'
 	@echo 'make bench-context  what comes back into a long chat (DATA=its folder, SUITE=one, FULL=1)'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
@@ -61,6 +62,10 @@ help:
 .PHONY: run
 run: $(SETUP)
 	@$(PY) -m local run --workers $(WORKERS)
+
+.PHONY: chat
+chat: $(VENVS)/dev/.ready
+	@$(PY) -m chat $(ARGS)
 
 .PHONY: setup
 setup: $(SETUP)
@@ -89,6 +94,7 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
+	@cd web && npm run --silent generate -- --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
@@ -105,8 +111,9 @@ bench-stream: $(VENVS)/dev/.ready
 	@$(PY) -m bench.stream $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
 
 .PHONY: bench-client
-bench-client: $(VENVS)/dev/.ready $(WEB_PAGE)
-	@$(PY) -m bench.client $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
+bench-client: $(SETUP)
+	@$(PY) -m bench.client $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
+		$(if $(FULL),--full)
 
 .PHONY: bench-scheduling
 bench-scheduling: $(VENVS)/dev/.ready

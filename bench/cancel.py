@@ -31,7 +31,8 @@ from rich.table import Table
 
 from bench import cloud
 from bench.report import Figure, Goal, at_most, finish, percentile, reported
-from bench.viewers import Client, Seen, now_ms
+from bench.viewers import Viewer
+from chat.client import Answer, now_ms
 from chatcore.adapters.triton import TritonEngine
 from chatcore.domain.chat import Message, Role
 from chatcore.domain.context import History, build, room_for
@@ -126,7 +127,7 @@ async def _measure(
     async with AsyncExitStack() as closing:
         closing.push_async_callback(triton.close)
         clients = [
-            await closing.enter_async_context(Client(running.stack.endpoints, token))
+            await closing.enter_async_context(Viewer(running.stack.endpoints, token))
             for token in tokens
         ]
         crowd = Crowd(clients)
@@ -156,18 +157,18 @@ async def _measure(
 class Crowd:
     """The users, and their runs that take the engine's slots, the oldest first."""
 
-    clients: Sequence[Client]
-    streaming: deque[tuple[Client, Seen]] = field(default_factory=deque)
-    waiting: deque[tuple[Client, Seen]] = field(default_factory=deque)
+    clients: Sequence[Viewer]
+    streaming: deque[tuple[Viewer, Answer]] = field(default_factory=deque)
+    waiting: deque[tuple[Viewer, Answer]] = field(default_factory=deque)
     _turn: int = 0
 
-    def next_client(self) -> Client:
+    def next_client(self) -> Viewer:
         self._turn += 1
         return self.clients[self._turn % len(self.clients)]
 
-    async def ask(self, text: str) -> tuple[Client, Seen]:
+    async def ask(self, text: str) -> tuple[Viewer, Answer]:
         client = self.next_client()
-        return client, await client.ask(text)
+        return client, client.ask(text)
 
     async def fill(self, streaming: int) -> None:
         """Until that many stream, or fewer again."""
@@ -182,7 +183,7 @@ class Crowd:
         while len(self.waiting) < count:
             self.waiting.append(await self.ask(_long_answer()))
         for _, seen in self.waiting:
-            await seen.until_claimed()
+            await seen.until_started()
 
     async def admit_waiting(self, count: int) -> list[str]:
         """The runs that have come out of the wait, in the order of their first tokens."""
@@ -198,16 +199,16 @@ class Crowd:
         self.streaming.clear()
 
 
-async def _stop(client: Client, seen: Seen) -> float:
+async def _stop(client: Viewer, seen: Answer) -> float:
     """Returns when it was asked for; over when that has been told."""
     asked_ms = now_ms()
-    if not seen.is_over():
-        await client.cancel(seen)
+    if not seen.is_over:
+        client.cancel(seen)
     await seen.until_over()
     return asked_ms
 
 
-async def _stop_all(runs: Sequence[tuple[Client, Seen]]) -> list[Stopped]:
+async def _stop_all(runs: Sequence[tuple[Viewer, Answer]]) -> list[Stopped]:
     asked = await asyncio.gather(*(_stop(client, seen) for client, seen in runs))
     return [
         Stopped(seen.run_id, asked_ms, seen.ended_ms)
@@ -228,7 +229,7 @@ async def _stop_prefilling(crowd: Crowd, at_once: int) -> list[Stopped]:
     await crowd.fill(ENGINE_SLOTS - at_once)
     runs = [await crowd.ask(_long_question()) for _ in range(at_once)]
     for _, seen in runs:
-        await seen.until_claimed()
+        await seen.until_started()
     await crowd.wait_in_engine(at_once)
     await asyncio.sleep(INTO_PREFILL_S)
     stopping = asyncio.create_task(_stop_all(runs))
@@ -255,12 +256,12 @@ def _with_next(stopped: Sequence[Stopped], came: Sequence[str]) -> list[Stopped]
     ]
 
 
-async def _never_started(clients: Sequence[Client], found: Found) -> bool:
+async def _never_started(clients: Sequence[Viewer], found: Found) -> bool:
     by_run = {one.run_id for at in CONCURRENT for one in found.stopped["queued", at]}
     for client in clients:
-        for seen in client.seen():
+        for seen in client.answers():
             if seen.run_id in by_run:
-                run = await client.run(seen)
+                run = await client.http.run(seen.run_id)
                 if run["status"] != "cancelled" or run["started_at"] is not None:
                     return False
     return True

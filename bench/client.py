@@ -1,4 +1,7 @@
-"""`make bench-client`: what the page weighs, how soon one can type, and what its pacer makes of frames.
+"""`make bench-client`: what the page weighs, how soon one can type, what its pacer makes of frames, and how
+its protocol client gets through a reconnect storm (`bench.storm`).
+
+A suite is one of these; each plays, shows and judges.
 
 Page: the built page by its own server, on loopback, in a fresh browser profile each time, with a CPU four
 times slower (by the DevTools protocol). Interactive is when the sign-in form is there and takes what is
@@ -16,7 +19,6 @@ import argparse
 import gzip
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ from playwright.sync_api import Browser, Request, expect, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from bench import trace
+from bench import cloud, node, storm, trace
 from bench.cloud import PORTS
 from bench.reading import read
 from bench.report import Figure, Goal, at_least, at_most, finish, percentile, reported
@@ -105,26 +107,28 @@ def load_pages(loads: int) -> list[Load]:
             server.stop()
 
 
+def show_loads(console: Console, loads: Sequence[Load]) -> None:
+    times_ms = ", ".join(f"{load.interactive_ms:.0f}" for load in loads)
+    console.print(f"One can type after ms: {times_ms}", highlight=False)
+
+
+def load_figures(loads: Sequence[Load]) -> dict[str, Figure]:
+    return {
+        "loads": len(loads),
+        "interactive_ms": [round(load.interactive_ms) for load in loads],
+    }
+
+
+def load_goals(loads: Sequence[Load]) -> dict[str, Goal]:
+    return {
+        "page_gzip_kb": at_most(max(load.gzip_bytes for load in loads) / 1000, 150),
+        "interactive_most_ms": at_most(max(load.interactive_ms for load in loads), 1000),
+    }
+
+
 def paced(arrived_ms: Sequence[Sequence[float]]) -> list[list[float]]:
     """When a reader sees each token of each answer, by the page's pacer."""
-    with tempfile.TemporaryDirectory() as folder:
-        built = subprocess.run(
-            ["npx", "vite", "build", "--ssr", "bench/pacer.ts", "--outDir", folder],
-            cwd=ROOT / "web",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if built.returncode:
-            raise SystemExit(f"chatcore: the pacer could not be built:\n{built.stderr}")
-        ran = subprocess.run(
-            ["node", str(Path(folder) / "pacer.js")],
-            input=json.dumps(arrived_ms),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    seen_ms: list[list[float]] = json.loads(ran.stdout)
+    seen_ms: list[list[float]] = node.run("pacer", arrived_ms)
     return seen_ms
 
 
@@ -134,6 +138,10 @@ class Seen:
 
     quality: dict[float, float]
     pauses_ms: list[float]
+
+    def longest_ms(self) -> list[float]:
+        """The 50th and 99th percentile of the longest pauses, and the longest of all."""
+        return [percentile(self.pauses_ms, percent) for percent in (50, 99, 100)]
 
 
 def look_at(answers: Sequence[Answer], seen_ms: Sequence[Sequence[float]]) -> Seen:
@@ -155,64 +163,110 @@ def longest_pause(seen: Sequence[float]) -> float:
     return max((later - at for at, later in pairwise(seen)), default=0.0)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.client", description=__doc__)
-    parser.add_argument("--data", type=Path, default=trace.DEFAULT)
-    parser.add_argument("--full", action="store_true", help="more loads, all answers of the trace")
-    given = parser.parse_args()
-    try:
-        answers = drawn_answers(given.data, None if given.full else QUICK_ANSWERS)
-    except trace.Missing as missing:
-        print(f"chatcore: {missing}", file=sys.stderr)
-        return 1
-    console = Console()
-    console.print("Loading the page …")
-    loads = load_pages(FULL_LOADS if given.full else LOADS)
-    console.print(f"Pacing {len(answers)} answers …", highlight=False)
-    report(console, loads, answers)
-    return 0
+@dataclass(frozen=True)
+class Readings:
+    """The same answers in three ways. delays_ms: by which the pacer holds back each first token."""
+
+    answers: int
+    ways: dict[str, Seen]
+    delays_ms: list[float]
 
 
-def report(console: Console, loads: Sequence[Load], answers: Sequence[Answer]) -> None:
+PACED, AS_THEY_COME, UNLIMITED = "paced frames", "frames as they come", "unlimited"
+
+
+def read_answers(answers: Sequence[Answer]) -> Readings:
     frames_ms = [in_ms(ours(answer)) for answer in answers]
     unlimited_ms = [in_ms(token_by_token(answer)) for answer in answers]
     paced_ms = paced(frames_ms)
-    ways = {
-        "paced frames": look_at(answers, paced_ms),
-        "frames as they come": look_at(answers, frames_ms),
-        "unlimited": look_at(answers, unlimited_ms),
-    }
+    return Readings(
+        answers=len(answers),
+        ways={
+            PACED: look_at(answers, paced_ms),
+            AS_THEY_COME: look_at(answers, frames_ms),
+            UNLIMITED: look_at(answers, unlimited_ms),
+        },
+        delays_ms=[seen[0] - came[0] for seen, came in zip(paced_ms, frames_ms, strict=True)],
+    )
+
+
+def show_readings(console: Console, readings: Readings) -> None:
     table = Table(
         *("shown", "quality", f"at {FASTER_TOKENS_PER_S:g}/s", "pause p50 ms", "p99 ms", "most ms"),
         title="How an answer reads, and the longest pause in it",
         title_justify="left",
     )
-    figures: dict[str, Figure] = {
-        "answers": len(answers),
-        "loads": len(loads),
-        "interactive_ms": [round(load.interactive_ms) for load in loads],
-    }
-    for name, way in ways.items():
-        qualities = list(way.quality.values())
-        pauses_ms = [percentile(way.pauses_ms, percent) for percent in (50, 99, 100)]
-        table.add_row(name, *(f"{q:.4f}" for q in qualities), *(f"{p:.0f}" for p in pauses_ms))
-        figures[name.replace(" ", "_")] = {
-            "quality": [round(quality, 5) for quality in qualities],
-            "longest_pause_ms": [round(pause_ms, 1) for pause_ms in pauses_ms],
-        }
+    for name, way in readings.ways.items():
+        qualities = (f"{quality:.4f}" for quality in way.quality.values())
+        table.add_row(name, *qualities, *(f"{pause_ms:.0f}" for pause_ms in way.longest_ms()))
     console.print(table)
-    mine, best = ways["paced frames"], ways["unlimited"]
-    delays_ms = [seen[0] - came[0] for seen, came in zip(paced_ms, frames_ms, strict=True)]
-    goals: dict[str, Goal] = {
-        "page_gzip_kb": at_most(max(load.gzip_bytes for load in loads) / 1000, 150),
-        "interactive_most_ms": at_most(max(load.interactive_ms for load in loads), 1000),
+
+
+def reading_figures(readings: Readings) -> dict[str, Figure]:
+    ways: dict[str, Figure] = {
+        name.replace(" ", "_"): {
+            "quality": [round(quality, 5) for quality in way.quality.values()],
+            "longest_pause_ms": [round(pause_ms, 1) for pause_ms in way.longest_ms()],
+        }
+        for name, way in readings.ways.items()
+    }
+    return {"answers": readings.answers, **ways}
+
+
+def reading_goals(readings: Readings) -> dict[str, Goal]:
+    mine, best = readings.ways[PACED], readings.ways[UNLIMITED]
+    return {
         "quality_of_unlimited": at_least(
             mine.quality[READING_TOKENS_PER_S] / best.quality[READING_TOKENS_PER_S], 0.99
         ),
         "longest_visible_stall_ms": reported(max(mine.pauses_ms)),
         "longest_stall_of_unlimited_ms": reported(max(best.pauses_ms)),
-        "first_token_delay_most_ms": at_most(max(delays_ms), 0),
+        "first_token_delay_most_ms": at_most(max(readings.delays_ms), 0),
     }
+
+
+SUITES = ("page", "pacer", "storm")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.client", description=__doc__)
+    parser.add_argument("--data", type=Path, default=trace.DEFAULT)
+    parser.add_argument(
+        "--suite", action="append", choices=SUITES, help="only this one (and those)"
+    )
+    parser.add_argument("--full", action="store_true", help="more loads, all answers, more runs")
+    given = parser.parse_args()
+    chosen = given.suite or SUITES
+    try:
+        few = None if given.full else QUICK_ANSWERS
+        answers = drawn_answers(given.data, few) if "pacer" in chosen else []
+    except trace.Missing as missing:
+        print(f"chatcore: {missing}", file=sys.stderr)
+        return 1
+    return cloud.main(lambda: bench(chosen, answers, full=given.full))
+
+
+def bench(chosen: Sequence[str], answers: Sequence[Answer], *, full: bool) -> None:
+    console = Console()
+    figures: dict[str, Figure] = {}
+    goals: dict[str, Goal] = {}
+    if "page" in chosen:
+        console.print("Loading the page …")
+        loads = load_pages(FULL_LOADS if full else LOADS)
+        show_loads(console, loads)
+        figures |= load_figures(loads)
+        goals |= load_goals(loads)
+    if "pacer" in chosen:
+        console.print(f"Pacing {len(answers)} answers …", highlight=False)
+        readings = read_answers(answers)
+        show_readings(console, readings)
+        figures |= reading_figures(readings)
+        goals |= reading_goals(readings)
+    if "storm" in chosen:
+        outcomes = storm.play(console, full=full)
+        storm.show(console, outcomes)
+        figures["storm"] = storm.figures(outcomes)
+        goals |= storm.goals(outcomes)
     finish(console, "client", figures, goals)
 
 

@@ -23,7 +23,8 @@ from rich.table import Table
 
 from bench import cloud
 from bench.report import at_least, at_most, finish, percentile, reported
-from bench.viewers import Client, Seen, now_ms
+from bench.viewers import Viewer
+from chat.client import Answer, now_ms
 from chatcore.domain import lease
 from chatcore.domain.ledger import cost_tokens
 from chatcore.domain.run import Usage
@@ -66,8 +67,8 @@ class Found:
 
 @dataclass
 class Stream:
-    client: Client
-    seen: Seen
+    client: Viewer
+    seen: Answer
     shown_at_kill: int = 0
     rewound_before: int = 0
 
@@ -96,16 +97,16 @@ async def _measure(
 ) -> Found:
     found = Found()
     rng = random.Random(1)
-    settled: Counter[Client] = Counter()
+    settled: Counter[Viewer] = Counter()
     async with AsyncExitStack() as closing:
         clients = [
-            await closing.enter_async_context(Client(running.stack.endpoints, token))
+            await closing.enter_async_context(Viewer(running.stack.endpoints, token))
             for token in tokens
         ]
         for number in range(size.rounds):
             console.print(f"kill {number + 1} of {size.rounds}", highlight=False)
             streams = [
-                Stream(client, await client.ask(f"Please count to {LAST}."))
+                Stream(client, client.ask(f"Please count to {LAST}."))
                 for client in clients
                 for _ in range(STREAMS // USERS)
             ]
@@ -139,34 +140,34 @@ async def _kill_one(running: cloud.Cloud, streams: Sequence[Stream], found: Foun
     running.kill_worker(victim_id)
     for stream in orphans:
         stream.shown_at_kill = len(stream.seen.text)
-        stream.rewound_before = stream.seen.rewound
+        stream.rewound_before = stream.seen.transcript.rewound
     went_on = [asyncio.create_task(_goes_on(stream.seen)) for stream in orphans]
     await asyncio.to_thread(running.add_worker)
     for stream, moment in zip(orphans, went_on, strict=True):
         found.went_on_ms.append(await moment - killed_ms)
         found.shown += stream.shown_at_kill
-        found.taken_back += stream.seen.rewound - stream.rewound_before
+        found.taken_back += stream.seen.transcript.rewound - stream.rewound_before
 
 
-async def _goes_on(seen: Seen) -> float:
+async def _goes_on(seen: Answer) -> float:
     """When there is text that nobody had seen, by the next epoch: what was on its way when the worker
     died still comes."""
-    died = seen.epoch
+    died = seen.transcript.epoch
     moments: list[float] = []
 
     def note(at_ms: float) -> None:
-        if seen.epoch > died:
+        if seen.transcript.epoch > died:
             moments.append(at_ms)
 
     seen.on_new_text = note
-    await seen.until(lambda: bool(moments), "new text")
+    await seen.until(lambda: bool(moments))
     return moments[0]
 
 
-async def _account(stream: Stream, found: Found, settled: Counter[Client]) -> None:
+async def _account(stream: Stream, found: Found, settled: Counter[Viewer]) -> None:
     found.runs += 1
     await stream.seen.until_over()
-    run = await stream.client.run(stream.seen)
+    run = await stream.client.http.run(stream.seen.run_id)
     if run["status"] != "completed":
         found.lost_runs += 1
         return

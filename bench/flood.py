@@ -23,7 +23,8 @@ from rich.table import Table
 
 from bench import cloud
 from bench.report import Figure, finish, percentile, reported
-from bench.viewers import Client, Refused, now_ms
+from bench.viewers import Viewer
+from chat.client import Refused, now_ms
 from chatcore.domain.tiers import Tier
 
 WORKERS = 2
@@ -116,7 +117,7 @@ async def _measure(
     async with AsyncExitStack() as closing:
         clients = {
             tier: [
-                await closing.enter_async_context(Client(running.stack.endpoints, token))
+                await closing.enter_async_context(Viewer(running.stack.endpoints, token))
                 for token in of_tier
             ]
             for tier, of_tier in tokens.items()
@@ -144,26 +145,26 @@ async def _measure(
 
 
 async def _asks_now_and_then(
-    tier: Tier, client: Client, seed: int, weather: Weather, found: Found
+    tier: Tier, client: Viewer, seed: int, weather: Weather, found: Found
 ) -> None:
     rng = random.Random(seed)
     while not weather.over:
         await asyncio.sleep(rng.expovariate(1 / MEAN_PAUSE_S))
         flooded, counts, asked_ms = weather.flooded, weather.counts, now_ms()
-        seen = await client.ask(f"Please count to {LIGHT_LAST}.")
+        seen = client.ask(f"Please count to {LIGHT_LAST}.")
         await seen.until_length(1)
         if counts:
             found.add(seen.run_id, tier, flooded, seen.first_text_ms - asked_ms)
         await seen.until_over()
 
 
-async def _floods(client: Client, weather: Weather, found: Found) -> None:
+async def _floods(client: Viewer, weather: Weather, found: Found) -> None:
     """As many runs at once as the account lets them have, and always one more that is refused."""
     while not weather.over:
         if not weather.flooded:
             await asyncio.sleep(0.1)
             continue
-        seen = await client.ask(f"Please count to {FLOOD_LAST}.")
+        seen = client.ask(f"Please count to {FLOOD_LAST}.")
         try:
             await seen.until_admitted()
             found.admitted += 1

@@ -22,7 +22,8 @@ from rich.table import Table
 
 from bench import cloud
 from bench.report import at_most, finish, percentile, reported
-from bench.viewers import Client, Seen, now_ms
+from bench.viewers import Viewer
+from chat.client import Answer, now_ms
 from chatcore.domain.tiers import Tier
 
 CLIENTS = 8
@@ -83,7 +84,7 @@ async def _measure(
     everybody_left = asyncio.Event()
     async with AsyncExitStack() as closing:
         clients = [
-            await closing.enter_async_context(Client(running.stack.endpoints, token))
+            await closing.enter_async_context(Viewer(running.stack.endpoints, token))
             for token in tokens
         ]
         staying = [
@@ -103,22 +104,20 @@ async def _measure(
 
 
 async def _comes_and_goes(
-    client: Client, disconnects: int, rng: random.Random, found: Found, console: Console
+    client: Viewer, disconnects: int, rng: random.Random, found: Found, console: Console
 ) -> None:
     left = disconnects
     while left:
-        seen = await client.ask(f"Please count to {LAST}.")
+        seen = client.ask(f"Please count to {LAST}.")
         await seen.until_length(1)
-        while left and not seen.is_over():
-            await _watch(seen, rng.uniform(0, MOST_WATCHED_S))
-            if seen.is_over():
+        while left and not seen.is_over:
+            if await _is_over_within(seen, rng.uniform(0, MOST_WATCHED_S)):
                 break
             await client.drop()
             await asyncio.sleep(rng.uniform(0, MOST_AWAY_S))
             before, back_ms = len(seen.text), now_ms()
             await client.come_back()
             attached_ms = now_ms()
-            await client.attach(seen)
             await seen.until_length(before + 1)
             if len(seen.text) > before:
                 found.attached_ms.append(seen.new_text_ms - attached_ms)
@@ -130,17 +129,18 @@ async def _comes_and_goes(
         await _account(client, seen, found)
 
 
-async def _watch(seen: Seen, seconds: float) -> None:
+async def _is_over_within(seen: Answer, seconds: float) -> bool:
     try:
-        async with asyncio.timeout(seconds), seen.changed:
-            await seen.changed.wait_for(lambda: seen.is_over())
+        async with asyncio.timeout(seconds):
+            await seen.until_over()
     except TimeoutError:
-        return
+        return False
+    return True
 
 
-async def _stays(client: Client, found: Found, until: asyncio.Event) -> None:
+async def _stays(client: Viewer, found: Found, until: asyncio.Event) -> None:
     while not until.is_set():
-        seen = await client.ask(f"Please count to {LAST}.")
+        seen = client.ask(f"Please count to {LAST}.")
         moments: list[float] = []
         seen.on_new_text = moments.append
         await seen.until_over()
@@ -148,7 +148,7 @@ async def _stays(client: Client, found: Found, until: asyncio.Event) -> None:
         await _account(client, seen, found)
 
 
-async def _account(client: Client, seen: Seen, found: Found) -> None:
+async def _account(client: Viewer, seen: Answer, found: Found) -> None:
     await seen.until_over()
     stored = await client.stored_answer(seen)
     common = next(
@@ -161,8 +161,8 @@ async def _account(client: Client, seen: Seen, found: Found) -> None:
     )
     found.answers += 1
     found.lost += len(stored) - common
-    found.repeated += seen.repeated + len(seen.text) - common
-    found.rewound += seen.rewound
+    found.repeated += seen.transcript.repeated + len(seen.text) - common
+    found.rewound += seen.transcript.rewound
 
 
 def _report(console: Console, found: Found) -> None:

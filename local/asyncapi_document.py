@@ -33,6 +33,7 @@ ACTION_EXAMPLES: tuple[ws.Action, ...] = (
     ws.Send(chat_id=None, message_id=_QUESTION, text="My dog is called Biscuit."),
     ws.Cancel(run_id=_RUN),
     ws.Attach(run_id=_RUN, offset=412, epoch=1),
+    ws.Watch(chat_id=_CHAT),
     ws.Ping(),
 )
 EVENT_EXAMPLES: tuple[ws.Event, ...] = (
@@ -84,6 +85,7 @@ _SUMMARIES: Mapping[str, str] = {
     "Send": "Ask: make a message, and a run that answers it. Saying it again is safe.",
     "Cancel": "Stop a run. Its end is told to all its viewers.",
     "Attach": "Follow a run from a place in its text on, whatever state it is in.",
+    "Watch": "Be told of each run of a chat from its beginning, whoever sends it.",
     "Ping": "Keep an idle connection open.",
     "RunQueued": "The run waits for a slot: at first, or again. May come after run.started.",
     "RunStarted": "A worker has the run, or answers an attach: text follows from offset on.",
@@ -124,6 +126,7 @@ _FIELDS: Mapping[str, Schema] = {
         "minLength": 1,
         "description": "Not only white space; the plan's max_text_chars is told by GET /me.",
     },
+    "Watch.chat_id": {"description": "A chat of the user's."},
     "Attach.offset": {
         **_POSITION,
         "maximum": ws.MAX_OFFSET,
@@ -180,7 +183,9 @@ _FIELDS: Mapping[str, Schema] = {
     "RunCancelled.usage": {"description": "Over all epochs of the run; null where none began."},
     "Error.code": {"enum": list(Code), "description": "A stable word (see errors.md)."},
     "Error.message": {"description": "One sentence for the person."},
-    "Error.ref": {"description": "message_id of the send, or run_id, that this answers."},
+    "Error.ref": {
+        "description": "message_id of the send, or run_id or chat_id, that this answers."
+    },
     "Error.retry_at": {"description": "When the same may succeed (RFC 3339), where it is known."},
     "UsageFields.input_tokens": {"minimum": 0, "description": "Of the prompt."},
     "UsageFields.cached_tokens": {"minimum": 0, "description": "Of those, what a cache held."},
@@ -194,6 +199,7 @@ _REPLIES: Mapping[str, Sequence[type]] = {
     "Send": (ws.RunQueued, *_TEXT, *_ENDS, ws.Error),
     "Cancel": (*_ENDS, ws.Error),
     "Attach": (ws.RunQueued, *_TEXT, *_ENDS, ws.Error),
+    "Watch": (ws.Error,),
     "Ping": (ws.Pong,),
 }
 

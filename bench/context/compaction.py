@@ -19,7 +19,8 @@ from rich.table import Table
 
 from bench import cloud
 from bench.report import Figure, Goal, at_least, at_most, percentile, reported
-from bench.viewers import Client, now_ms
+from bench.viewers import Viewer
+from chat.client import now_ms
 from chatcore.domain.tiers import Tier
 
 COMPACTIONS, COMPACTIONS_FULL = 5, 15
@@ -117,7 +118,7 @@ def play(nothing: None, full: bool) -> Found:
 async def _talk(running: cloud.Cloud, token: str, wanted: int) -> Found:
     rng, turns, chat_id = random.Random(1), list[Turn](), ""
     found = Found()
-    async with Client(running.stack.endpoints, token) as client:
+    async with Viewer(running.stack.endpoints, token) as client:
         for fact, _, _ in FACTS:
             turn, chat_id, _ = await _ask(running, client, fact, chat_id)
             turns.append(turn)
@@ -132,10 +133,10 @@ async def _talk(running: cloud.Cloud, token: str, wanted: int) -> Found:
 
 
 async def _ask(
-    running: cloud.Cloud, client: Client, text: str, chat_id: str
+    running: cloud.Cloud, client: Viewer, text: str, chat_id: str
 ) -> tuple[Turn, str, str]:
     sent_ms = now_ms()
-    seen = await client.ask(text, chat_id or None)
+    seen = client.ask(text, chat_id or None)
     await seen.until_over()
     lines = [line for line in running.worker_log() if line.get("run_id") == seen.run_id]
     context = next(line["context"] for line in lines if line["message"] == "run.first_token")

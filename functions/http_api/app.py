@@ -18,6 +18,7 @@ from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.measures import of_refusal, of_send
 from chatcore.adapters.s3 import S3ExportFiles, s3_client
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
@@ -42,7 +43,7 @@ from chatcore.services import export as exports
 from chatcore.services.cancel import cancel
 from chatcore.services.runs import get_run
 from chatcore.services.submit import submit
-from chatcore.services.tell import tell_viewers
+from chatcore.services.tell import tell_others, tell_viewers
 from chatcore.services.tickets import RANDOM_BYTES, issue_ticket
 from chatcore.services.usage import read_usage
 from chatcore.settings import HttpApiSettings
@@ -93,7 +94,7 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-def problem(refusal: Refusal) -> JSONResponse:
+def problem(request: Request, refusal: Refusal) -> JSONResponse:
     status = STATUS.get(refusal.code, HTTPStatus.BAD_REQUEST)
     body = http.Problem(
         type=f"urn:chatcore:error:{refusal.code}",
@@ -107,7 +108,8 @@ def problem(refusal: Refusal) -> JSONResponse:
     if refusal.retry_at_ms is not None:
         # Rounded up: who waits exactly as long must not be too early.
         headers["retry-after"] = str(max(1, (refusal.retry_at_ms - now_ms() + 999) // 1000))
-    logger.info("request.refused", extra={"code": str(refusal.code)})
+    measured = of_refusal(logger.service, refusal.code, getattr(request.state, "tier", None))
+    logger.info("request.refused", extra={"code": str(refusal.code), **measured})
     return JSONResponse(
         body.model_dump(exclude_none=True),
         status_code=status,
@@ -147,14 +149,15 @@ async def _limit_body(
         await request.body()
     ) > MAX_BODY_BYTES:
         return problem(
-            Refusal(Code.BODY_TOO_LARGE, f"A request body has at most {MAX_BODY_BYTES} bytes.")
+            request,
+            Refusal(Code.BODY_TOO_LARGE, f"A request body has at most {MAX_BODY_BYTES} bytes."),
         )
     return await call_next(request)
 
 
 @app.exception_handler(Refused)
 def _on_refused(request: Request, error: Refused) -> Response:
-    return problem(error.refusal)
+    return problem(request, error.refusal)
 
 
 @app.exception_handler(RequestValidationError)
@@ -162,29 +165,29 @@ def _on_invalid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
     if first["type"] == "json_invalid":
-        return problem(Refusal(Code.BODY_NOT_JSON, "The request body is not JSON."))
-    return problem(Refusal(Code.FIELD_INVALID, f"{place}: {first['msg']}."))
+        return problem(request, Refusal(Code.BODY_NOT_JSON, "The request body is not JSON."))
+    return problem(request, Refusal(Code.FIELD_INVALID, f"{place}: {first['msg']}."))
 
 
 @app.exception_handler(HTTPException)
 def _on_http(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem(Refusal(Code.METHOD_NOT_ALLOWED, "This path has no such method."))
+        return problem(request, Refusal(Code.METHOD_NOT_ALLOWED, "This path has no such method."))
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return problem(Refusal(Code.ROUTE_NOT_FOUND, "There is no such path."))
-    return problem(Refusal(Code.BODY_NOT_JSON, "The request body cannot be read."))
+        return problem(request, Refusal(Code.ROUTE_NOT_FOUND, "There is no such path."))
+    return problem(request, Refusal(Code.BODY_NOT_JSON, "The request body cannot be read."))
 
 
 @app.exception_handler(Retryable)
 def _on_retryable(request: Request, error: Retryable) -> Response:
     logger.warning("request.busy", extra={"reason": repr(error)})
-    return problem(Refusal(Code.BUSY, "That did not work just now. Please try again."))
+    return problem(request, Refusal(Code.BUSY, "That did not work just now. Please try again."))
 
 
 @app.exception_handler(Exception)
 def _on_fault(request: Request, error: Exception) -> Response:
     logger.error("request.failed", exc_info=error)
-    return problem(Refusal(Code.INTERNAL_ERROR, "Something went wrong on our side."))
+    return problem(request, Refusal(Code.INTERNAL_ERROR, "Something went wrong on our side."))
 
 
 def _claims(request: Request) -> dict[str, str]:
@@ -200,8 +203,11 @@ def _claims(request: Request) -> dict[str, str]:
 Claims = Annotated[dict[str, str], Depends(_claims)]
 
 
-def _user(claims: Claims) -> User:
-    return User(claims["sub"], tier_of(claims.get("custom:tier")))
+def _user(request: Request, claims: Claims) -> User:
+    user = User(claims["sub"], tier_of(claims.get("custom:tier")))
+    # For the metrics of a refusal, which is made a document of where nobody knows the user.
+    request.state.tier = user.tier
+    return user
 
 
 def _trace_id(request: Request) -> str:
@@ -326,9 +332,12 @@ def send_message(
     )
     submitted = _granted(submit(stores, lanes, inboxes, tiers.current(), send, now_ms()))
     run_id = submitted.run.run_id
-    logger.info("run.submitted", extra={"run_id": run_id, "repeat": submitted.repeat})
+    measured = of_send(logger.service, user.tier, submitted.repeat)
+    logger.info("run.submitted", extra={"run_id": run_id, "repeat": submitted.repeat, **measured})
     if submitted.repeat:
         response.status_code = HTTPStatus.OK
+    elif submitted.wait is not None:
+        tell_others(posts, submitted.run, submitted.wait, None)
     return http.RunBody.of(submitted.run)
 
 

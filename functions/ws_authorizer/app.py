@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import DynamoTickets
 from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.measures import of_connection
 from chatcore.services.tickets import redeem_ticket
 from chatcore.settings import WsAuthorizerSettings
 
@@ -24,7 +25,10 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ticket = (event.get("queryStringParameters") or {}).get("ticket") or ""
     user = redeem_ticket(tickets, ticket, now_ms())
-    logger.info("connection.authorized" if user else "connection.refused")
+    logger.info(
+        "connection.authorized" if user else "connection.refused",
+        extra=of_connection(logger.service, user is not None),
+    )
     effect = "Deny" if user is None else "Allow"
     return {
         "principalId": "nobody" if user is None else user.user_id,

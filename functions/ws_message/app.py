@@ -1,4 +1,4 @@
-"""The WebSocket's messages: send, cancel, attach, ping. Each is answered by frames, never by a status.
+"""The WebSocket's messages: send, cancel, attach, watch, ping. Each is answered by frames, never by a status.
 
 On the path to the first token: it imports little (a test holds it to a budget), and the run is in its
 lane before anything is said back.
@@ -15,6 +15,7 @@ from chatcore.adapters.apigateway import ApiGatewayPosts, callback_client
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.measures import of_refusal, of_send
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.adapters.trace import current_trace_id
@@ -29,7 +30,8 @@ from chatcore.protocol import websocket as ws
 from chatcore.services.attach import attach, frames_for
 from chatcore.services.cancel import cancel
 from chatcore.services.submit import submit
-from chatcore.services.tell import tell_viewers
+from chatcore.services.tell import tell_others, tell_viewers
+from chatcore.services.watch import watch
 from chatcore.settings import WsMessageSettings
 
 settings = WsMessageSettings.read()
@@ -74,9 +76,13 @@ def answer(caller: Caller, event: dict[str, Any]) -> Sequence[ws.Event]:
     body = event.get("body") or ""
     action = ws.decode("" if event.get("isBase64Encoded") else body)
     if isinstance(action, Refusal):
-        logger.info("frame.refused", extra={"code": str(action.code)})
+        measured = of_refusal(logger.service, action.code, caller.user.tier)
+        logger.info("frame.refused", extra={"code": str(action.code), **measured})
         return [ws.error_for(action)]
-    ref = getattr(action, "message_id", None) or getattr(action, "run_id", None)
+    ref = next(
+        filter(None, (getattr(action, name, None) for name in ("message_id", "run_id", "chat_id"))),
+        None,
+    )
     logger.append_keys(action=type(action).__name__.lower(), ref=ref)
     try:
         outcome = perform(caller, action)
@@ -87,7 +93,8 @@ def answer(caller: Caller, event: dict[str, Any]) -> Sequence[ws.Event]:
         logger.exception("action.failed")
         outcome = Refusal(Code.INTERNAL_ERROR, "Something went wrong on our side.", ref)
     if isinstance(outcome, Refusal):
-        logger.info("action.refused", extra={"code": str(outcome.code)})
+        measured = of_refusal(logger.service, outcome.code, caller.user.tier)
+        logger.info("action.refused", extra={"code": str(outcome.code), **measured})
         return [ws.error_for(outcome)]
     return outcome
 
@@ -109,6 +116,8 @@ def perform(caller: Caller, action: ws.Action) -> Sequence[ws.Event] | Refusal:
         case ws.Attach(run_id=run_id, offset=offset, epoch=epoch):
             place = Place(offset, epoch)
             return attach(stores, lanes, inboxes, user, run_id, connection_id, place, now_ms())
+        case ws.Watch(chat_id=chat_id):
+            return watch(stores.chats, user, chat_id, connection_id) or []
         case ws.Ping():
             return [ws.Pong()]
 
@@ -126,7 +135,11 @@ def _send(caller: Caller, action: ws.Send) -> Sequence[ws.Event] | Refusal:
     if isinstance(submitted, Refusal):
         return submitted
     run = submitted.run
-    logger.info("run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat})
+    measured = of_send(logger.service, caller.user.tier, submitted.repeat)
+    logger.info(
+        "run.submitted", extra={"run_id": run.run_id, "repeat": submitted.repeat, **measured}
+    )
     if submitted.repeat or submitted.wait is None:
         return frames_for(stores, lanes, inboxes, run, caller.connection_id, Place(), now_ms())
+    tell_others(posts, run, submitted.wait, caller.connection_id)
     return [ws.queued_for(run, submitted.wait)]

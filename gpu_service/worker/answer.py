@@ -46,10 +46,12 @@ from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.delivery import Delivery
 from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.measures import of_claim, of_end, of_hand_back
 from gpu_service.worker.placing import Placing
 from gpu_service.worker.prompting import Asked, Gathered, Prompting
 from gpu_service.worker.pull import Turn
 from gpu_service.worker.threads import Calls
+from gpu_service.worker.timings import Timings
 
 CHECKPOINT_EVERY_S = 1.0
 CHARGE_EVERY_MS = 3_000
@@ -64,7 +66,7 @@ FAULT_PAUSE_S = 2
 @dataclass(frozen=True, slots=True)
 class Maker:
     """What an answer needs. tiers: their settings as they stand; live: the runs being made, by id;
-    early_cancels: asked for too early."""
+    early_cancels: asked for too early, and when."""
 
     stores: Stores
     lanes: Lanes
@@ -83,7 +85,7 @@ class Maker:
     first_token_timeout_s: float
     next_token_timeout_s: float
     live: dict[str, LiveRun]
-    early_cancels: set[str]
+    early_cancels: dict[str, int]
 
     async def make(self, delivery: Delivery, turn: Turn) -> None:
         """Never raises. The turn is released as soon as the engine is done with the run."""
@@ -115,17 +117,14 @@ class Maker:
             )
             if isinstance(outcome, Mine):
                 claimed.set()
-                live = self._begin(outcome)
+                live = self._begin(outcome, delivery.sent_ms, received_ms)
                 keeping = [asyncio.create_task(self._keep(delivery, live))]
                 if live.is_background:
                     live.dispatched.set()
                 else:
                     keeping.append(asyncio.create_task(self.placing.dispatched(live)))
-                timings = _Timings(
-                    delivery.sent_ms, live.run.created_ms, received_ms, self.now_ms()
-                )
                 try:
-                    await self._answer(delivery, live, gathering, turn, timings)
+                    await self._answer(delivery, live, gathering, turn)
                 finally:
                     turn.settle(cost_tokens(live.usage))
                     for task in keeping:
@@ -136,7 +135,7 @@ class Maker:
                     if self.live.get(job.run_id) is live:
                         # Else handed back, and claimed here again while its job was put back.
                         del self.live[job.run_id]
-                    self.early_cancels.discard(job.run_id)
+                    self.early_cancels.pop(job.run_id, None)
                 return
         finally:
             gathering.cancel()
@@ -145,17 +144,20 @@ class Maker:
             await self.aftermath.told(job)
         await self.placing.turned_down(delivery, outcome)
 
-    def _begin(self, mine: Mine) -> LiveRun:
+    def _begin(self, mine: Mine, enqueued_ms: int, received_ms: int) -> LiveRun:
         run = mine.run
         base = len(mine.text)
         live = LiveRun(run, mine.text, base, self.now_ms, shown=base, durable=base)
+        live.timings = Timings(run.created_ms, enqueued_ms, received_ms, self.now_ms())
         self.live[run.run_id] = live
         for connection_id in run.viewers:
             notices: list[FrameEvent] = [started_for(run, live.base)]
             if run.epoch > 1:
                 notices.append(RunRewound(run_id=run.run_id, epoch=run.epoch, offset=live.base))
             self.broadcast.watch(live, connection_id, live.base, notices)
-        self.logger.info("run.claimed", extra={"epoch": run.epoch, "offset": live.base})
+        self.logger.info(
+            "run.claimed", extra={"epoch": run.epoch, "offset": live.base, **of_claim(live)}
+        )
         return live
 
     async def _answer(
@@ -164,17 +166,15 @@ class Maker:
         live: LiveRun,
         gathering: "asyncio.Task[Gathered]",
         turn: Turn,
-        timings: "_Timings",
     ) -> None:
         run = live.run
         fault: Exception | None = None
         reason: list[str] = []
         if run.cancel_requested or run.run_id in self.early_cancels:
             live.stop = Stop.CANCEL
+            live.timings.cancel_asked_ms = self.early_cancels.get(run.run_id, 0)
         elif run.attempts < MAX_ATTEMPTS:
-            live.generation = asyncio.create_task(
-                self._generate(live, gathering, reason, timings, turn)
-            )
+            live.generation = asyncio.create_task(self._generate(live, gathering, reason, turn))
             try:
                 await live.generation
             except asyncio.CancelledError:
@@ -186,6 +186,7 @@ class Maker:
         if run.kind is Kind.SUMMARY and reason and live.stop is None:
             await self._read_ahead(live, gathering.result())
         turn.release()
+        live.timings.released_ms, live.timings.slot_s = self.now_ms(), turn.slot_s
         if live.stop is Stop.LOST:
             self.logger.warning("run.lost")
             return
@@ -215,10 +216,10 @@ class Maker:
         live: LiveRun,
         gathering: "asyncio.Task[Gathered]",
         reason: list[str],
-        timings: "_Timings",
         turn: Turn,
     ) -> None:
         """Raises what the engine raises, and EngineUnavailable where it is silent for too long."""
+        timings = live.timings
         asked = await self.calls(self.prompting.asked, live.run, await gathering, live.text)
         live.context = asked.plan
         timings.prompted_ms = self.now_ms()
@@ -232,11 +233,13 @@ class Maker:
                     if not timings.first_token_ms:
                         timings.first_token_ms = self.now_ms()
                         turn.has_read()
-                        self._log_first_token(live, timings, asked)
+                        timings.first_tokens = piece.usage.output_tokens
+                        self._log_first_token(live, asked)
                         timeout_s = self.next_token_timeout_s
                     live.usage = piece.usage
                     live.append(piece.text)
                     if piece.finish_reason is not None:
+                        timings.last_token_ms = self.now_ms()
                         reason.append(piece.finish_reason)
                         return
                     silence.reschedule(loop.time() + timeout_s)
@@ -343,7 +346,12 @@ class Maker:
             await self.placing.hide(delivery, 0)
             return
         self.logger.info(
-            "run.handed_back", extra={"offset": live.durable, "why": str(live.stop or "fault")}
+            "run.handed_back",
+            extra={
+                "offset": live.durable,
+                "why": str(live.stop or "fault"),
+                **of_hand_back(live),
+            },
         )
         self.broadcast.farewell(live, queued_for(run, Wait(Reason.RESUMING)))
         await self._until_dispatched(live)
@@ -379,10 +387,7 @@ class Maker:
             extra={
                 "status": str(stored.status),
                 "length": stored.length,
-                "output_tokens": ending.usage.output_tokens,
-                "input_tokens": ending.usage.input_tokens,
-                "cached_tokens": ending.usage.cached_tokens,
-                "total_ms": ending.ended_ms - stored.created_ms,
+                **of_end(live, stored),
             },
         )
         await self._until_dispatched(live)
@@ -401,10 +406,10 @@ class Maker:
         }
         await self.calls(self.lanes.bury, job, why)
 
-    def _log_first_token(self, live: LiveRun, timings: "_Timings", asked: Asked) -> None:
+    def _log_first_token(self, live: LiveRun, asked: Asked) -> None:
         """The hops of the way to the first token, which `make bench-ttft` reads, and how the prompt was
         made up: numbers and places, no text."""
-        plan = asked.plan
+        plan, timings = asked.plan, live.timings
         self.logger.info(
             "run.first_token",
             extra={
@@ -422,18 +427,6 @@ class Maker:
         )
 
 
-@dataclass(slots=True)
-class _Timings:
-    """Moments on the way to the first token, in Unix ms; 0 for those not reached."""
-
-    enqueued_ms: int
-    created_ms: int
-    received_ms: int
-    claimed_ms: int
-    prompted_ms: int = 0
-    first_token_ms: int = 0
-
-
 def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_ms: int) -> Ending:
     """How a run that will not go on ends; its text is what the viewers have been shown, or all."""
     completed = live.stop is None and fault is None and bool(reasons)
@@ -448,6 +441,7 @@ def _ending(live: LiveRun, fault: Exception | None, reasons: Sequence[str], now_
         finish_reason=FinishReason.LENGTH if reasons == ["length"] else FinishReason.STOP,
         context_tokens=live.usage.input_tokens + live.usage.output_tokens or None,
         context=live.context,
+        gone=frozenset(live.gone),
     )
     if completed:
         return ending

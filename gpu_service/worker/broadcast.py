@@ -8,6 +8,7 @@ the first token never waits. The floor (see `stream.floor_ms`) only ever delays 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ LEASE_LOOK_S = 0.5
 class _Cursor:
     """One connection's place in one run. notices: frames that go before more text; hungry: it has all
     there is. One that waits for the floor is not: it need not hear of each token meanwhile; leaves: after
-    the notices nothing more is said here."""
+    the notices nothing more is said here; from_first: it watched before this epoch said anything."""
 
     live: LiveRun
     offset: int
@@ -39,6 +40,7 @@ class _Cursor:
     due_s: float = 0.0
     leaves: bool = False
     said_end: bool = False
+    from_first: bool = False
 
     def has_more(self) -> None:
         if self.hungry:
@@ -54,7 +56,8 @@ class _Connection:
 
 
 class Broadcast:
-    """All connections that this worker posts to. on_post: told of each piece of text that was sent."""
+    """All connections that this worker posts to. on_post: told of each piece of text that was sent;
+    outcomes: of all posts so far."""
 
     def __init__(
         self,
@@ -66,12 +69,13 @@ class Broadcast:
         self._logger = logger
         self._on_post = on_post
         self._connections: dict[str, _Connection] = {}
-        self.frames_sent = 0
+        self.outcomes: Counter[Posted] = Counter()
 
     def watch(self, live: LiveRun, connection_id: str, offset: int, notices: list[Event]) -> None:
         """Send the run's text to the connection from offset on, the notices before it."""
         connection = self._connections.setdefault(connection_id, _Connection(connection_id))
         cursor = _Cursor(live, offset, connection.wake.set, notices)
+        cursor.from_first = len(live.text) == live.base
         connection.cursors[live.run.run_id] = cursor
         live.join(connection_id, cursor)
         connection.wake.set()
@@ -93,6 +97,11 @@ class Broadcast:
                 cursor.notices[:] = [event]
                 cursor.leaves = True
                 connection.wake.set()
+
+    @property
+    def viewers(self) -> int:
+        """Connections that watch something."""
+        return len(self._connections)
 
     async def drained(self, timeout_s: float) -> None:
         """Wait until every viewer has all there is to say, but not for longer than the time-out."""
@@ -119,6 +128,9 @@ class Broadcast:
                     failures = 0
                 elif posted is Posted.GONE or failures == len(RETRY_PAUSES_S):
                     self._logger.info("viewer.gone", extra={"outcome": str(posted)})
+                    if posted is Posted.GONE:
+                        for cursor in connection.cursors.values():
+                            cursor.live.gone.add(connection.connection_id)
                     return
                 else:
                     # Not the same bytes again: what has come meanwhile goes with it.
@@ -159,9 +171,9 @@ class Broadcast:
             # Before it is posted: once it is on its way, somebody may have seen it.
             cursor.live.shown = max(cursor.live.shown, delta.end)
         posted = await self._posts.post(connection.connection_id, encode(frame.event))
+        self.outcomes[posted] += 1
         if posted is not Posted.SENT:
             return posted
-        self.frames_sent += 1
         if delta is None:
             if cursor.notices and cursor.notices[0] is frame.event:
                 cursor.notices.pop(0)
@@ -170,6 +182,8 @@ class Broadcast:
                 cursor.said_end = True
             return posted
         cursor.offset = delta.end
+        if cursor.from_first and not cursor.live.timings.shown_ms:
+            cursor.live.timings.shown_ms = cursor.live.now_ms()
         cursor.frames_sent += 1
         cursor.due_s = started_s + floor_ms(cursor.frames_sent) / 1000
         self._on_post(cursor.live)

@@ -11,6 +11,7 @@ from chatcore.domain.context_plan import ContextPlan
 from chatcore.domain.ledger import cost_tokens, virtual
 from chatcore.domain.run import Kind, Run, Usage
 from chatcore.domain.stream import Checkpoint, all_deltas
+from gpu_service.worker.timings import Timings
 
 
 class Stop(StrEnum):
@@ -42,14 +43,15 @@ class LiveRun:
     this epoch; alone_since_ms: when the last of its viewers left, None while there are some, or where
     there never were; charged: what its user's account holds for it, in virtual time; dispatched: that
     account knows that it has a slot; context: how its prompt was made up; frozen: its text will not
-    change any more; keeping: held by whoever writes its checkpoints, lease and visibility, which are not
-    ours any more once it is handed back."""
+    change any more; gone: connections that were found closed; keeping: held by whoever writes its
+    checkpoints, lease and visibility, which are not ours any more once it is handed back."""
 
     run: Run
     text: str
     base: int
     now_ms: Callable[[], int]
     usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
     shown: int = 0
     durable: int = 0
     ended: Run | None = None
@@ -61,6 +63,7 @@ class LiveRun:
     context: ContextPlan | None = None
     frozen: bool = False
     handed_back: bool = False
+    gone: set[str] = field(default_factory=set)
     keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
     _viewers: dict[str, Viewer] = field(default_factory=dict)
 

@@ -45,13 +45,14 @@ back empty from a lane that is not."""
 @dataclass(slots=True)
 class Turn:
     """A slot that was given to a job. ahead: what its tier was charged for it; contended: whether others
-    may be waiting for it."""
+    may be waiting for it; slot_s: for how long it was kept, once it is released."""
 
     tier: Tier
     ahead: float
     contended: bool
     began_s: float
     _puller: "Puller"
+    slot_s: float = 0.0
     _has_read: bool = False
     _released: bool = False
     _settled: bool = False
@@ -67,7 +68,8 @@ class Turn:
         self.has_read()
         if not self._released:
             self._released = True
-            self._puller.pace.ended(self.tier, self._puller.pace.now_s() - self.began_s)
+            self.slot_s = self._puller.pace.now_s() - self.began_s
+            self._puller.pace.ended(self.tier, self.slot_s)
             self._puller.released(self.tier)
 
     def settle(self, cost_tokens: int) -> None:
@@ -124,6 +126,11 @@ class Puller:
     @property
     def free_slots(self) -> int:
         return 0 if self.paused or self._stopping else max(0, self._slots.free)
+
+    @property
+    def running(self) -> Mapping[Tier, int]:
+        """Runs that have a slot."""
+        return self._slots.running
 
     @property
     def offers(self) -> int:

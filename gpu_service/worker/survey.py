@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chatcore.domain.beat import BEAT_EVERY_MS, Beat, fleet_slot_s, fleet_starts_per_s
 from chatcore.domain.calendar import LANES, Backlog, Calendar, paced
 from chatcore.domain.errors import Retryable
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Lanes, Stores
+from gpu_service.worker.measures import of_backlog
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.threads import Calls
 
@@ -114,12 +114,6 @@ class Survey:
         if not await self.calls(self.stores.calendars.publish, told, former.backlog.at_ms):
             return
         slot_s = fleet_slot_s(beats, tier, now_ms)
-        self._measure(tier, sum(waiting), slot_s)
-
-    def _measure(self, tier: Tier, waiting: int, slot_s: float) -> None:
-        """In CloudWatch's embedded format: what the fleet is scaled by."""
-        metrics = EphemeralMetrics(namespace="chatcore", service="worker")
-        metrics.add_dimension("tier", str(tier))
-        metrics.add_metric("waiting", MetricUnit.Count, waiting)
-        metrics.add_metric("backlog_slot_s", MetricUnit.Seconds, waiting * slot_s)
-        self.logger.info("tier.backlog", extra=metrics.serialize_metric_set())
+        measured = of_backlog(tier, sum(waiting), slot_s, backlog.starts_per_s)
+        # What the fleet is scaled by.
+        self.logger.info("tier.backlog", extra=measured)

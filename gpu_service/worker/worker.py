@@ -32,6 +32,7 @@ from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.delivery import Delivery
 from gpu_service.worker.histories import MAX_BYTES, Histories
 from gpu_service.worker.live import LiveRun, Stop
+from gpu_service.worker.measures import SlotMeasures
 from gpu_service.worker.placing import Placing
 from gpu_service.worker.prompting import Prompting
 from gpu_service.worker.pull import Puller
@@ -91,7 +92,7 @@ class Worker:
     limits: WorkerLimits
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _live: dict[str, LiveRun] = field(default_factory=dict)
-    _early_cancels: set[str] = field(default_factory=set)
+    _early_cancels: dict[str, int] = field(default_factory=dict)
     _elsewhere: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def run(self) -> None:
@@ -179,6 +180,8 @@ class Worker:
             lambda: puller.offers,
         )
         surveying = asyncio.create_task(survey.run())
+        measures = SlotMeasures(puller, broadcast, parts.logger, self.limits.slots)
+        measuring = asyncio.create_task(measures.run())
         watching = asyncio.create_task(self._watch_engine(puller))
         watching_tiers = asyncio.create_task(self._watch_tiers(puller))
         pulling = asyncio.create_task(puller.run())
@@ -191,7 +194,8 @@ class Worker:
         await self._drain(puller)
         await pulling
         await broadcast.drained(FAREWELL_S)
-        leaving = (surveying, watching, watching_tiers, listening, *self._elsewhere)
+        measures.tell()
+        leaving = (surveying, measuring, watching, watching_tiers, listening, *self._elsewhere)
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
@@ -280,10 +284,11 @@ class Worker:
                 # and it is forgotten with the others; the note on the run still tells the keeper.
                 if len(self._early_cancels) >= EARLY_CANCELS:
                     self._early_cancels.clear()
-                self._early_cancels.add(control.run_id)
+                self._early_cancels[control.run_id] = control.asked_ms
             else:
                 if control.connection_id:
                     broadcast.watch_end(live, control.connection_id)
+                live.timings.cancel_asked_ms = control.asked_ms
                 live.break_off(Stop.CANCEL)
         elif live is None:
             # Beside the listening: the next control, a cancel perhaps, does not wait for it.

@@ -111,7 +111,7 @@ both_kinds = pytest.mark.parametrize("post", [post_and_wait, post_on_a_loop])
         (410, Posted.GONE),
         (403, Posted.FAILED),
         (413, Posted.FAILED),
-        (429, Posted.FAILED),
+        (429, Posted.THROTTLED),
         (500, Posted.FAILED),
         (0, Posted.FAILED),
     ],

@@ -8,7 +8,7 @@ import pytest
 from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, decide
-from chatcore.domain.chat import Chat, Message, Role
+from chatcore.domain.chat import MAX_WATCHERS, Chat, Message, Role
 from chatcore.domain.errors import Code, Conflict, Refusal
 from chatcore.domain.identity import User
 from chatcore.domain.ledger import Ledger, virtual
@@ -90,6 +90,65 @@ class TestChats:
         stores.chats.remove(ALICE.user_id, "c_1")
         stores.chats.remove(ALICE.user_id, "c_1")
         assert stores.chats.get(ALICE.user_id, "c_1") is None
+
+
+class TestWatchers:
+    def watchers(self, stores: Stores, chat_id: str) -> frozenset[str]:
+        chat = stores.chats.get(ALICE.user_id, chat_id)
+        assert chat is not None
+        return chat.watchers
+
+    def test_whoever_watches_views_each_run_that_comes(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        assert run.viewers == {"socket-1"}
+        assert stores.runs.end(claimed(stores, run), ending())
+        for _ in range(2):
+            assert stores.chats.watch(ALICE.user_id, run.chat_id, "socket-2")
+        second = admitted(stores, send_of("message-0002", chat_id=run.chat_id))
+        stored = stores.runs.get(second.run_id)
+        assert stored is not None
+        assert stored.viewers == self.watchers(stores, run.chat_id) == {"socket-1", "socket-2"}
+
+    def test_who_comes_while_a_send_is_decided_is_not_forgotten(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        assert stores.runs.end(claimed(stores, run), ending())
+        send = dataclasses.replace(send_of("message-0002", chat_id=run.chat_id), viewer="socket-3")
+        decision = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
+        assert isinstance(decision, Admission)
+        assert stores.chats.watch(ALICE.user_id, run.chat_id, "socket-2")
+        stores.runs.admit(decision)
+        assert self.watchers(stores, run.chat_id) == {"socket-1", "socket-2", "socket-3"}
+
+    def test_who_is_gone_is_forgotten_with_the_end(self, stores: Stores) -> None:
+        run = admitted(stores, send_of())
+        stores.chats.watch(ALICE.user_id, run.chat_id, "socket-2")
+        gone = frozenset({"socket-1", "never-noted"})
+        assert stores.runs.end(claimed(stores, run), ending(gone=gone))
+        assert self.watchers(stores, run.chat_id) == {"socket-2"}
+        second = admitted(stores, send_of("message-0002", chat_id=run.chat_id))
+        gone = frozenset({"socket-1", "socket-2"})
+        assert stores.runs.end(claimed(stores, second), ending(gone=gone))
+        assert self.watchers(stores, run.chat_id) == frozenset()
+
+    def test_too_many_begin_anew(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_1"))
+        for number in range(MAX_WATCHERS):
+            stores.chats.watch(ALICE.user_id, "c_1", f"socket-{number}")
+        assert len(self.watchers(stores, "c_1")) == MAX_WATCHERS
+        stores.chats.watch(ALICE.user_id, "c_1", "one-more")
+        assert self.watchers(stores, "c_1") == {"one-more"}
+        for number in range(MAX_WATCHERS - 1):
+            stores.chats.watch(ALICE.user_id, "c_1", f"socket-{number}")
+        run = admitted(stores, dataclasses.replace(send_of(chat_id="c_1"), viewer="sender"))
+        assert run.viewers == self.watchers(stores, "c_1") == {"sender"}
+
+    def test_only_ones_own_chat_that_is_there(self, stores: Stores) -> None:
+        stores.chats.create(chat_of("c_1"))
+        assert not stores.chats.watch("user-bob", "c_1", "socket-9")
+        assert not stores.chats.watch(ALICE.user_id, "c_2", "socket-9")
+        stores.chats.mark_deleted(ALICE.user_id, "c_1", NOW_MS)
+        assert not stores.chats.watch(ALICE.user_id, "c_1", "socket-9")
+        assert stores.chats.get(ALICE.user_id, "c_2") is None
 
 
 class TestAdmission:

@@ -74,6 +74,43 @@ def test_what_is_renamed_deleted_and_signed_out_in_one_tab_is_so_in_the_other(
     expect(second.part("email")).to_be_visible()
 
 
+def test_a_chat_is_live_on_two_devices_whichever_of_them_sends(
+    cloud: Cloud, browser: Browser, alice: Person
+) -> None:
+    """Two browsers, which share nothing but the account. Nobody looks away or reloads."""
+    with browser.new_context() as desk, browser.new_context() as pocket:
+        windows = [Window(cloud, context.new_page()) for context in (desk, pocket)]
+        first, second = windows
+        for window in windows:
+            window.open()
+            window.sign_in(alice.email)
+            expect(window.part("composer")).to_be_visible()
+        first.send("My dog is called Biscuit.")
+        first.finish(1)
+        second.page.reload()
+        second.part("chat-item").click()
+        second.finish(1)
+
+        first.send("Please count to 150.")
+        expect(second.answers).to_have_count(2)
+        second.until_length(60)
+        expect(second.answer).to_have_attribute("data-status", "running")
+        assert {window.finish(2) for window in windows} == {
+            alice.stored_answer(first.chat_id)["text"]
+        }
+        for window in windows:
+            expect(window.part("message")).to_have_count(4)
+
+        second.send("Please count to 400.")
+        expect(first.answers).to_have_count(3)
+        first.until_length(60)
+        first.part("stop").click()
+        for window in windows:
+            expect(window.answer).to_have_attribute("data-status", "cancelled")
+            expect(window.part("message")).to_have_count(6)
+            assert window.faults == []
+
+
 def test_what_another_device_said_is_there_when_the_page_is_looked_at_again(
     signed_in: Window, alice: Person
 ) -> None:

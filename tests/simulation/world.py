@@ -19,6 +19,8 @@ from unittest import mock
 
 from aws_lambda_powertools import Logger
 
+from chat.client import Answer, Client, Refused
+from chat.transcript import Transcript
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.states import MemoryCompactions, MemoryWaits
 from chatcore.adapters.memory.stores import memory_stores
@@ -38,7 +40,6 @@ from gpu_service.worker.pull import Puller
 from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
 from tests.simulation import plan as plans
 from tests.simulation.audit import Audit, Broken
-from tests.simulation.client import Client
 from tests.simulation.cloud import (
     DoubtfulInboxes,
     DoubtfulLanes,
@@ -53,7 +54,6 @@ from tests.simulation.journal import Journal, JournalLogger
 from tests.simulation.plan import Plan
 from tests.simulation.process import Process, ThreadCalls
 from tests.simulation.threads import Bell, Thread, skew_ms
-from tests.simulation.transcript import Transcript
 from tests.simulation.virtual_time import now_ms
 from tests.unit.functions.loading import Context, load_function
 
@@ -100,10 +100,18 @@ class Employee:
         return not self.process.dead and not self.life.done()
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A client of the product, in a network of the world's."""
+
+    name: str
+    client: Client
+
+
 @dataclass(slots=True)
 class Person:
     user: User
-    devices: list[Client]
+    devices: list[Device]
 
 
 @dataclass(slots=True)
@@ -196,28 +204,29 @@ class World:
         """Asks, and sees it through; returns the chat to go on in."""
         device, in_chat_id = self.rng.choice(person.devices), chat_id
         text = f"#{message_id} What does {person.user.user_id} want? <|im_end|>"
-        device.send(message_id, chat_id, text)
+        answer = device.client.send(message_id, chat_id, text)
         run_id = run_id_for(person.user.user_id, message_id)
         beside = asyncio.create_task(
-            self._beside(person, device, message_id, chat_id, text, run_id)
+            self._beside(person, answer, message_id, chat_id, text, run_id)
         )
-        await device.until_known(message_id)
-        chat_id = device.chat_of.get(message_id, chat_id)
+        await _known(answer)
+        chat_id = answer.chat_id or chat_id
         await beside
         deleted = chat_id is not None and await self._delete(person, chat_id)
         if deleted and self._happens(self.plan.repeats):
             # A device that was away says what it has to say.
             await asyncio.sleep(self.rng.uniform(0, 10))
-            self.rng.choice(person.devices).send(message_id, in_chat_id, text)
+            self.rng.choice(person.devices).client.send(message_id, in_chat_id, text)
         for each in person.devices:
-            await each.until_content()
-        gone = deleted or device.refused.get(message_id) == "chat_not_found"
+            await each.client.quiet()
+        refused = answer.refused is not None and answer.refused.code == "chat_not_found"
+        gone = deleted or refused
         return None if gone else chat_id
 
     async def _beside(
         self,
         person: Person,
-        device: Client,
+        answer: Answer,
         message_id: str,
         chat_id: str | None,
         text: str,
@@ -226,22 +235,21 @@ class World:
         """What else people do while they wait."""
         if self._happens(self.plan.repeats):
             await asyncio.sleep(self.rng.uniform(0, 3))
-            self.rng.choice(person.devices).send(message_id, chat_id, text)
+            self.rng.choice(person.devices).client.send(message_id, chat_id, text)
         if self._happens(self.plan.impatience):
             await asyncio.sleep(self.rng.uniform(0, 3))
             other = f"{message_id}-too"
-            known_chat = device.chat_of.get(message_id, chat_id)
-            impatient = self.rng.choice(person.devices)
-            impatient.send(other, known_chat, f"#{other} And what else?")
-            await impatient.until_known(other)
+            known_chat = answer.chat_id or chat_id
+            impatient = self.rng.choice(person.devices).client
+            await _known(impatient.send(other, known_chat, f"#{other} And what else?"))
         for each in person.devices:
             if self._happens(self.plan.watches):
                 await asyncio.sleep(self.rng.uniform(0, 3))
-                each.follow(run_id)
+                each.client.follow(run_id)
         if self._happens(self.plan.cancels):
             await asyncio.sleep(self.rng.choice((0.0, 0.3, 3.0, 10.0)) * self.rng.random())
             if self._happens(0.5):
-                self.rng.choice(person.devices).cancel(run_id)
+                self.rng.choice(person.devices).client.cancel(run_id)
             else:
                 await self._call(
                     lambda who: cancel(
@@ -269,30 +277,32 @@ class World:
                 return True
             await asyncio.sleep(1)
 
-    def _device(self, stack: contextlib.AsyncExitStack, user: User, name: str) -> Client:
-        def over(run_id: str, transcript: Transcript) -> None:
-            self.audit.shown(name, run_id, transcript.status, transcript.text)
+    def _device(self, stack: contextlib.AsyncExitStack, user: User, name: str) -> Device:
+        def over(transcript: Transcript) -> None:
+            self.audit.shown(name, transcript.run_id, transcript.status, transcript.text)
 
-        client = Client(name, over)
-        for routine in (client.live(), self._network(client, user)):
+        # Its own chances: what a client draws must not shift what else happens.
+        rng = random.Random(f"{self.seed} {name}")
+        device = Device(name, Client(rng, now_ms, on_over=over))
+        for routine in (device.client.live(), self._network(device, user)):
             stack.callback(asyncio.create_task(routine).cancel)
-        return client
+        return device
 
-    async def _network(self, client: Client, user: User) -> None:
+    async def _network(self, device: Device, user: User) -> None:
         """Connects, and in a storm breaks and comes back, on a new connection each time."""
         while True:
             self._connections += 1
-            connection_id = f"{client.name}/{self._connections}"
-            self.sockets.open[connection_id] = client.receive
+            connection_id = f"{device.name}/{self._connections}"
+            self.sockets.open[connection_id] = device.client.receive
 
             def say(frame: dict[str, Any], connection_id: str = connection_id) -> None:
                 self._in_background(self._hear(user, connection_id, frame))
 
-            client.connect(say)
+            device.client.connect(say)
             await asyncio.sleep(self.rng.expovariate(1 / self.plan.connection_s))
             if not self._stormy:
                 return
-            client.disconnect()
+            device.client.disconnect()
             # The other side may learn of it late: it posts into the void until then.
             self.sockets.open[connection_id] = lambda frame: None
             await asyncio.sleep(self.rng.uniform(0, 4))
@@ -542,23 +552,25 @@ class World:
         self.audit.look_at_the_end(self._calm_s)
         for person in self.people:
             for device in person.devices:
-                for run_id, followed in device.runs.items():
-                    if not followed.transcript.over:
-                        self.audit.broke(f"{device.name} still waits for {run_id}")
+                for waits_for in device.client.unanswered:
+                    self.audit.broke(f"{device.name} still waits for {waits_for}")
 
     def _what_goes_on(self) -> str:
         runs = [run for run in self.audit.database.runs.values() if run.ended_ms is None]
         jobs = {str(lane): self.lanes.depth(lane) for lane in FEW_LANES if self.lanes.depth(lane)}
         waiting = {
-            device.name: [r for r, f in device.runs.items() if not f.transcript.over]
+            device.name: device.client.unanswered
             for person in self.people
             for device in person.devices
-        }
-        unanswered = {
-            device.name: device.unanswered for person in self.people for device in person.devices
         }
         purges = [chat_id for chat_id, purge in self._purges.items() if not purge.done()]
         return (
             f"runs {runs}, jobs {jobs}, purges {purges}, on the way {self.weather.on_the_way}, "
-            f"invocations {len(self._invocations)}, clients wait for {waiting} {unanswered}"
+            f"invocations {len(self._invocations)}, clients wait for {waiting}"
         )
+
+
+async def _known(answer: Answer) -> None:
+    """Until it is known whether there is a run."""
+    with contextlib.suppress(Refused):
+        await answer.until_admitted()

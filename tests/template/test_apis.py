@@ -21,7 +21,7 @@ HTTP_ROUTES = {
     "POST /me/export",
     "GET /me/export/{export_id}",
 }
-WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "ping", "$default"}
+WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "watch", "ping", "$default"}
 OUTPUTS = {
     "PageBucketName",
     "PageUrl",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench import storm
 from bench.client import longest_pause, look_at, paced
 from bench.stream import Answer
 
@@ -30,3 +31,37 @@ def test_the_pacer_shows_the_first_at_once_and_a_lump_evenly() -> None:
     # The lump that came at 700 ms is spread over the time until the next.
     lump = seen_ms[6:11]
     assert lump[-1] - lump[0] > 10 * PICTURE_MS
+
+
+SEEN = {
+    "user": 0,
+    "chat_id": "c_chat",
+    "status": "completed",
+    "text": "1, 2, 3.",
+    "attempts": 2,
+    "open_ms": 900.0,
+    "whole_ms": 1_500.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "stored"),
+    [
+        ({}, "1, 2, 3, 4."),
+        ({"text": "1, 2, 2, 3."}, "1, 2, 3."),
+        ({"status": "running"}, "1, 2, 3."),
+        ({"whole_ms": None}, "1, 2, 3."),
+    ],
+    ids=["gap", "double", "no end", "never back"],
+)
+def test_a_client_that_is_not_whole_is_noticed(change: dict[str, object], stored: str) -> None:
+    good = storm.judged(SEEN, "1, 2, 3.")
+    assert good.is_whole
+    outcomes = [good, storm.judged({**SEEN, **change}, stored)]
+    goal = storm.goals(outcomes)["storm_whole"]
+    assert (goal.value, goal.goal, goal.met) == (1, ">= 2", False)
+
+
+def test_who_never_came_back_counts_as_long_as_was_waited() -> None:
+    outcomes = [storm.judged({**SEEN, "whole_ms": None}, "")] * 2
+    assert storm.figures(outcomes)["whole_p50_p99_s"] == [storm.PATIENCE_MS / 1000] * 2

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from chatcore.adapters import measures
 from chatcore.adapters.dynamo.items import CHECKPOINT_RETENTION_S
+from chatcore.adapters.measures import OF_FUNCTIONS
 from chatcore.domain.errors import Code
 from chatcore.domain.run import MAX_ATTEMPTS, TRANSITIONS
 from chatcore.domain.run import Event as RunEvent
 from chatcore.domain.tiers import DEFAULTS, USER_TIERS
 from chatcore.domain.usage import RETENTION_S as USAGE_RETENTION_S
 from chatcore.protocol import websocket as ws
+from gpu_service.worker import measures as worker_measures
+from gpu_service.worker.measures import OF_THE_WORKER
 from local.accounts import ACCOUNTS
 from local.preflight import PORTS
 from tests.template.source import RESOURCES, TEMPLATE, of_type
@@ -247,3 +251,32 @@ class TestLogLines:
         table = [cells[0] for cells in rows(page("operations.md"), 3)]
         told = {name for name in named("\n".join(table)) if "." in name}
         assert self.in_code() == told
+
+
+class TestMetrics:
+    """Of the table in operations.md: metric, unit, dimensions, lines, what it is."""
+
+    def told(self) -> dict[str, tuple[str, frozenset[str], frozenset[str]]]:
+        return {
+            cells[0].strip("`"): (cells[1], frozenset(named(cells[2])), frozenset(named(cells[3])))
+            for cells in rows(page("operations.md"), 5)
+            if cells[0].startswith("`")
+        }
+
+    def test_are_those_of_the_code_and_no_others(self) -> None:
+        in_code: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}
+        for each in (*OF_FUNCTIONS, *OF_THE_WORKER):
+            dimensions = frozenset({"service", "tier"} if each.by_tier else {"service"})
+            for name, unit in each.units.items():
+                *_, known = in_code.get(name, ("", dimensions, frozenset()))
+                in_code[name] = (unit.value, dimensions, known | set(each.lines))
+        assert self.told() == in_code
+
+    def test_come_with_lines_that_are_logged(self) -> None:
+        lines = {line for *_, lines in self.told().values() for line in lines}
+        assert lines <= TestLogLines().in_code()
+
+    def test_all_of_a_modules_are_in_its_list(self) -> None:
+        for module, listed in ((measures, OF_FUNCTIONS), (worker_measures, OF_THE_WORKER)):
+            known = [each for each in vars(module).values() if isinstance(each, measures.Measures)]
+            assert known == list(listed)

@@ -8,15 +8,6 @@
 
 import { Pacer } from "../src/client/pacer";
 
-/** Of Node, as much as is used here. */
-declare const process: {
-  stdin: {
-    setEncoding(encoding: "utf8"): void;
-    on(event: "data" | "end", heard: (text: string) => void): void;
-  };
-  stdout: { write(text: string): void };
-};
-
 const TOKEN = " word";
 const PICTURE_MS = 1000 / 60;
 

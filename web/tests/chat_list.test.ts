@@ -9,6 +9,7 @@ function chat(id: string, minute: number): Chat {
     created_at: "2026-01-01T00:00:00.000Z",
     last_active_at: `2026-01-01T00:${String(minute).padStart(2, "0")}:00.000Z`,
     active_run: null,
+    usage: { input_tokens: 0, cached_tokens: 0, output_tokens: 0 },
   };
 }
 

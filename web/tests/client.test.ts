@@ -70,6 +70,24 @@ describe("connecting", () => {
     expect(sockets[0]?.isClosed).toBe(true);
   });
 
+  it("gives up a ticket that does not come, and does not use it if it comes late", async () => {
+    let hand: (ticket: string) => void = () => undefined;
+    let asked = 0;
+    const { client, clock, sockets } = stage({
+      takeTicket: () => {
+        asked += 1;
+        if (asked > 1) return Promise.resolve("second");
+        return new Promise((resolve) => (hand = resolve));
+      },
+    });
+    client.start();
+    await clock.pass(16_000);
+    expect(asked).toBe(2);
+    hand("first");
+    await clock.pass(0);
+    expect(sockets.map((socket) => socket.url)).toEqual(["wss://ws.test/live?ticket=second"]);
+  });
+
   it("pings when idle and gives up a socket that does not answer", async () => {
     const { clock, sockets, open } = stage();
     const first = await open();
@@ -269,6 +287,35 @@ describe("following", () => {
     expect(textOf("run-1")).toBe("abcd");
   });
 
+  it("asks again soon where the gateway says that something failed", async () => {
+    const { client, clock, open } = stage();
+    const socket = await open();
+    client.send("chat-1", "Hello");
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-0" });
+    socket.hears({ message: "Internal server error", connectionId: "c", requestId: "r" });
+    await clock.pass(900);
+    expect(socket.said).toHaveLength(2);
+    await clock.pass(100);
+    expect(socket.said.map((frame) => frame["action"])).toEqual(["send", "attach", "send", "attach"]);
+    // Each time it waits longer.
+    socket.hears({ message: "Internal server error" });
+    await clock.pass(1_900);
+    expect(socket.said).toHaveLength(4);
+    await clock.pass(100);
+    expect(socket.said).toHaveLength(6);
+  });
+
+  it("does not ask again for what has been answered when the gateway speaks", async () => {
+    const { client, clock, open } = stage();
+    const socket = await open();
+    client.follow("run-1", { chatId: "chat-1", messageId: "message-1" });
+    socket.hears({ ...frames.started(1, 0) });
+    socket.hears({ ...frames.delta(1, 0, "Hello") });
+    socket.hears({ message: "Internal server error" });
+    await clock.pass(10_000);
+    expect(socket.actions("attach")).toHaveLength(1);
+  });
+
   it("asks anew when a wait is to be looked at again, for as long as it lasts", async () => {
     const { client, clock, events, open } = stage();
     const socket = await open();
@@ -399,4 +446,48 @@ it("forgets everything when stopped", async () => {
   await clock.pass(600_000);
   expect(socket.isClosed).toBe(true);
   expect(sockets).toHaveLength(1);
+});
+
+describe("watching the chat that is open", () => {
+  const watches = (socket: { actions(name: string): Record<string, unknown>[] }) =>
+    socket.actions("watch").map((frame) => frame["chat_id"]);
+
+  it("says so once a connection, and again on the next", async () => {
+    const { client, clock, open, socket } = stage();
+    const first = await open();
+    client.watch("c_1");
+    client.watch("c_1");
+    expect(watches(first)).toEqual(["c_1"]);
+    client.watch("c_2");
+    first.events.onClose();
+    await clock.pass(1_000);
+    socket().events.onOpen();
+    expect(watches(socket())).toEqual(["c_2"]);
+  });
+
+  it("is known by a send, and waits for a connection", async () => {
+    const { client, clock, open, socket } = stage();
+    client.watch("c_1");
+    const first = await open();
+    expect(watches(first)).toEqual(["c_1"]);
+    client.watch(null);
+    const messageId = client.send(null, "Hello");
+    socket().hears({ ...frames.started(1, 0, messageId), chat_id: "c_9" });
+    client.watch("c_9");
+    await clock.pass(1_000);
+    expect(watches(first)).toEqual(["c_1"]);
+  });
+
+  it("is said again where the server was busy, and not where there is no such chat", async () => {
+    const { client, clock, open, socket } = stage();
+    const first = await open();
+    client.watch("c_1");
+    const refused = { type: "error", message: "", ref: "c_1", retry_at: null };
+    socket().hears({ ...refused, code: "busy" });
+    await clock.pass(2_000);
+    expect(watches(first)).toEqual(["c_1", "c_1"]);
+    socket().hears({ ...refused, code: "chat_not_found" });
+    await clock.pass(60_000);
+    expect(watches(first)).toEqual(["c_1", "c_1"]);
+  });
 });

@@ -10,6 +10,7 @@ function chat(id: string): Chat {
     created_at: "2026-01-01T00:00:00.000Z",
     last_active_at: "2026-01-01T00:00:00.000Z",
     active_run: null,
+    usage: { input_tokens: 0, cached_tokens: 0, output_tokens: 0 },
   };
 }
 

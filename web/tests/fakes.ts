@@ -187,5 +187,6 @@ export const frames = {
     length,
     code: "engine_error",
     message: "The engine failed.",
+    usage: null,
   }),
 };

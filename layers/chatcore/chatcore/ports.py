@@ -102,6 +102,9 @@ class ChatStore(Protocol):
     def entitle(self, user_id: str, chat_id: str, title: str) -> bool:
         """Give a title to a chat that has none. False where it has one, is deleted or not there."""
 
+    def watch(self, user_id: str, chat_id: str, connection_id: str) -> bool:
+        """Note a watcher (see `with_watcher`). False where the chat is deleted or not there."""
+
     def begin_compaction(self, run: Run, now_ms: int) -> bool:
         """Store the run, which makes the chat's next summary, and note it in the chat; all or none. True
         also where it is so already. False where the chat is deleted or gone, has another summary than the
@@ -331,8 +334,10 @@ class Posted(StrEnum):
     SENT = "sent"
     GONE = "gone"
     """The connection is closed: forget it."""
+    THROTTLED = "throttled"
+    """More than the account may post in a second: the same frame may be posted again."""
     FAILED = "failed"
-    """Throttled or in trouble: the same frame may be posted again."""
+    """In trouble: likewise."""
 
 
 class Posts(Protocol):

@@ -73,6 +73,7 @@ def test_in_a_chat_it_goes_behind_all_there_is() -> None:
         last_seq=CHAT.last_seq + 2,
         last_active_ms=NOW_MS,
         active_run_id=admission.run.run_id,
+        watchers=frozenset({"socket-1"}),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chatcore.adapters.memory.tiers import MemoryTiers
+from chatcore.domain.chat import Chat
 from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.tiers import DEFAULTS, Tier, Tiers
@@ -171,7 +172,7 @@ class TestCancel:
         cloud.claim(run_id)
         assert cloud.say({"action": "cancel", "run_id": run_id}) == []
         assert list(cloud.inboxes.receive("worker-1", 0)) == [
-            Cancel(run_id=run_id, connection_id="socket-1")
+            Cancel(run_id=run_id, connection_id="socket-1", asked_ms=cloud.clock())
         ]
 
     def test_of_a_foreign_run_does_not_find_it(self, cloud: Cloud) -> None:
@@ -194,6 +195,31 @@ class TestAttach:
         said = cloud.say({"action": "attach", "run_id": run_id}, user_id="user-bob")
         assert error_of(said) == ("run_not_found", run_id)
         assert cloud.database.runs[run_id].viewers == {"socket-1"}
+
+
+class TestWatch:
+    def test_another_device_is_told_of_a_run_from_its_beginning(self, cloud: Cloud) -> None:
+        cloud.posts.open("socket-2")
+        for chat_id in ("c_1", "c_2"):
+            cloud.stores.chats.create(Chat("user-alice", chat_id, "Dogs", 1, 1))
+            watch = {"action": "watch", "chat_id": chat_id}
+            assert cloud.say(watch, connection_id="socket-2") == []
+        run_id = sent(cloud, chat_id="c_1")
+        assert cloud.database.runs[run_id].viewers == {"socket-1", "socket-2"}
+        # Nobody is before it: its worker will tell.
+        assert cloud.posts.frames.get("socket-2", []) == []
+        waiting_id = sent(cloud, message_id="message-0002", chat_id="c_2")
+        (told,) = (json.loads(frame) for frame in cloud.posts.frames["socket-2"])
+        assert (told["type"], told["run_id"]) == ("run.queued", waiting_id)
+        assert told["reason"] == "own_runs"
+
+    def test_a_chat_that_is_not_ones_own_is_not_there(self, cloud: Cloud) -> None:
+        cloud.complete(sent(cloud))
+        (chat,) = cloud.database.chats.values()
+        said = cloud.say({"action": "watch", "chat_id": chat.chat_id}, user_id="user-bob")
+        assert error_of(said) == ("chat_not_found", chat.chat_id)
+        said = cloud.say({"action": "watch", "chat_id": "\ud800"})
+        assert error_of(said) == ("chat_not_found", None)
 
 
 def test_a_ping_is_answered(cloud: Cloud) -> None:

@@ -53,7 +53,9 @@ def test_a_running_run_is_left_to_its_worker_which_is_told(
     run = claimed(desk.stores, desk.submitted().run, now_ms=desk.clock())
     outcome = cancelled(desk, inboxes, run)
     assert (outcome.status, outcome.cancel_requested) == (Status.RUNNING, True)
-    assert list(inboxes.receive("inbox-worker-1", 0)) == [Cancel(run_id=run.run_id)]
+    assert list(inboxes.receive("inbox-worker-1", 0)) == [
+        Cancel(run_id=run.run_id, asked_ms=desk.clock())
+    ]
 
 
 def test_a_worker_that_is_gone_but_may_still_speak_gets_the_note(

@@ -107,11 +107,13 @@ class _Remembered(dict[str, Run]):
 
 @dataclass(slots=True)
 class Stage:
-    """script_for: what the engine says; calls: how the worker's short calls are made."""
+    """script_for: what the engine says; calls: how the worker's short calls are made; logger: the
+    workers'."""
 
     script_for: Callable[[str], Script] = lambda prompt: words(ANSWER)
     calls: Calls = field(default_factory=Calls)
     limits: WorkerLimits = LIMITS
+    logger: Logger = QUIET
     runs: _Remembered = field(default_factory=_Remembered)
     database: MemoryDatabase = field(init=False)
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
@@ -162,7 +164,7 @@ class Stage:
             count_tokens=lambda text: len(text) // 4,
             calls=self.calls,
             polls=LongPolls(),
-            logger=QUIET,
+            logger=self.logger,
             now_ms=now_ms,
         )
         worker = Worker(worker_id, parts, self.limits)

@@ -148,6 +148,7 @@ async def test_a_closed_connection_is_dropped_and_the_other_goes_on() -> None:
     assert screens.text("socket-1") == "one "
     assert screens.text("socket-2") == "one two three"
     assert screens.kinds("socket-2")[-1] == "run.completed"
+    assert live.gone == {"socket-1"}
 
 
 @in_virtual_time
@@ -180,6 +181,8 @@ async def test_after_enough_failures_the_connection_is_given_up() -> None:
     await asyncio.sleep(60)
     assert screens.outcomes["socket-1"] == []
     assert screens.told == []
+    # It may be there all the same.
+    assert live.gone == set()
 
 
 @in_virtual_time

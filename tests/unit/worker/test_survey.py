@@ -19,6 +19,7 @@ from chatcore.domain.tiers import Tier
 from chatcore.ports import Stores
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.survey import PUBLISH_EVERY_MS, Survey
+from tests.measured import measured
 from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import Calls
 from tests.unit.worker.test_puller import FREE, Desk, puller_for, put
@@ -196,7 +197,15 @@ class TestBacklogs:
     async def test_are_a_figure_by_which_the_fleet_is_scaled(self) -> None:
         with fleet() as made:
             made.stores.beats.put(
-                Beat("w-1", "i", now_ms() + 4_000, 1, 0, slot_s={Tier.FREE: 20.0})
+                Beat(
+                    "w-1",
+                    "i",
+                    now_ms() + 4_000,
+                    1,
+                    0,
+                    starts_per_s={Tier.FREE: 0.5},
+                    slot_s={Tier.FREE: 20.0},
+                )
             )
             survey = made.join()
             survey.puller.pace.ended(Tier.FREE, 10.0)
@@ -204,8 +213,14 @@ class TestBacklogs:
             await asyncio.sleep(1)
             (told,) = [line for line in made.told.infos if line["tier"] == "free"]
             # Two jobs, each for the mean of 10 and 20 seconds.
-            assert told["waiting"] == [2.0]
-            assert told["backlog_slot_s"] == [30.0]
+            found = measured(told)
+            assert found.values == {"waiting": 2, "backlog_slot_s": 30.0, "starts_per_s": 0.5}
+            assert found.units == {
+                "waiting": "Count",
+                "backlog_slot_s": "Seconds",
+                "starts_per_s": "Count/Second",
+            }
+            assert found.dimensions == {"service": "worker", "tier": "free"}
 
     @in_virtual_time
     async def test_need_not_be_asked_for_by_who_sees_nothing_waiting(self) -> None:

@@ -10,7 +10,7 @@ import { type Backoff, patientDelay_ms } from "./backoff";
 import { Connection, type ConnectionState } from "./connection";
 import type { Clock, OpenSocket, Random } from "./ports";
 import { type Transcript, applyFrame, isOver, newTranscript } from "./transcript";
-import { type ErrorFrame, type RunFrame, encodeFrame, fitsInFrame, readFrame } from "./wire";
+import { type ErrorFrame, type RunFrame, encodeFrame, fitsInFrame, isOfGateway, readFrame } from "./wire";
 
 export type ClientEvent =
   | { readonly kind: "connection"; readonly state: ConnectionState }
@@ -77,6 +77,10 @@ export class ChatClient {
   private readonly connection: Connection;
   private readonly sends = new Map<string, UnansweredSend>();
   private readonly runs = new Map<string, FollowedRun>();
+  /** The chat that is open, if the server is to tell of each of its runs. */
+  private watched: { chatId: string; refusals: number; due_ms: number } | null = null;
+  /** Where the server has noted this connection, by a watch or by a send. */
+  private readonly notedIn = new Set<string>();
   private cancelTimer: () => void = () => undefined;
 
   constructor(private readonly options: ClientOptions) {
@@ -105,6 +109,7 @@ export class ChatClient {
     this.cancelTimer();
     this.sends.clear();
     this.runs.clear();
+    this.watched = null;
     this.connection.stop();
   }
 
@@ -144,6 +149,13 @@ export class ChatClient {
     this.tellRun(followed);
   }
 
+  /** Be told of each run of this chat from its beginning, whichever device sends; of no chat if null. */
+  watch(chatId: string | null): void {
+    this.watched = chatId === null ? null : { chatId, refusals: 0, due_ms: Infinity };
+    this.sayWatch();
+    this.arm();
+  }
+
   cancel(runId: string): void {
     const followed = this.runs.get(runId);
     if (followed === undefined || isOver(followed.transcript.status) || followed.cancel) return;
@@ -165,10 +177,32 @@ export class ChatClient {
 
   private received(text: string): void {
     const frame = readFrame(text);
-    if (frame === null || frame.type === "pong") return;
-    if (frame.type === "error") this.complained(frame);
-    else this.heard(frame);
+    if (frame === null) {
+      if (!isOfGateway(text)) return;
+      this.askAgainSooner();
+    } else if (frame.type === "error") {
+      this.complained(frame);
+    } else if (frame.type !== "pong") {
+      this.heard(frame);
+    }
     this.arm();
+  }
+
+  /** Something that was said did not get through, and it is not told what. */
+  private askAgainSooner(): void {
+    const soon_ms = (tries: number): number =>
+      this.now_ms + patientDelay_ms(REFUSED_RESEND, tries - 1, this.options.random);
+    if (this.watched !== null) {
+      this.notedIn.delete(this.watched.chatId);
+      this.watched.due_ms = soon_ms(1);
+    }
+    for (const send of this.sends.values()) {
+      if (send.tries > 0) send.due_ms = Math.min(send.due_ms, soon_ms(send.tries));
+    }
+    for (const { attach, cancel } of this.activeRuns()) {
+      if (attach.offset !== null) attach.due_ms = Math.min(attach.due_ms, soon_ms(attach.tries));
+      if (cancel !== null) cancel.due_ms = Math.min(cancel.due_ms, soon_ms(cancel.tries));
+    }
   }
 
   private heard(frame: RunFrame): void {
@@ -188,7 +222,8 @@ export class ChatClient {
     }
     // A send is answered by any frame that names its message; a repeated one, by a whole replay.
     if (frame.type === "run.queued" || frame.type === "run.started") {
-      this.sends.delete(frame.message_id);
+      // Whoever sends into a chat watches it.
+      if (this.sends.delete(frame.message_id)) this.notedIn.add(frame.chat_id);
     }
     if (step.transcript !== before) this.tellRun(followed);
   }
@@ -212,6 +247,16 @@ export class ChatClient {
       } else {
         this.reject(frame.ref, problem);
       }
+    } else if (frame.ref === this.watched?.chatId) {
+      this.notedIn.delete(frame.ref);
+      this.watched.refusals += 1;
+      const again_ms = patientDelay_ms(
+        REFUSED_RESEND,
+        this.watched.refusals - 1,
+        this.options.random,
+      );
+      // A chat that is not there is found so by whoever reads it.
+      this.watched.due_ms = PASSING_CODES.has(frame.code) ? this.now_ms + again_ms : Infinity;
     } else if (frame.code === "run_not_found" && this.runs.delete(frame.ref)) {
       // Anything else that was asked of a run is asked again when it falls due.
       this.options.onEvent({ kind: "run_lost", runId: frame.ref, problem });
@@ -232,6 +277,8 @@ export class ChatClient {
   }
 
   private sayEverythingAgain(): void {
+    this.notedIn.clear();
+    this.sayWatch();
     for (const send of this.sends.values()) this.saySend(send);
     for (const followed of this.activeRuns()) {
       this.sayAttach(followed);
@@ -244,6 +291,15 @@ export class ChatClient {
     if (!this.connection.send(send.frame)) return;
     send.tries += 1;
     send.due_ms = this.now_ms + patientDelay_ms(RESEND, send.tries - 1, this.options.random);
+  }
+
+  private sayWatch(): void {
+    const { watched } = this;
+    if (watched === null) return;
+    watched.due_ms = Infinity;
+    if (this.notedIn.has(watched.chatId)) return;
+    if (!this.connection.send(encodeFrame({ action: "watch", chat_id: watched.chatId }))) return;
+    this.notedIn.add(watched.chatId);
   }
 
   private sayAttach(followed: FollowedRun): void {
@@ -267,17 +323,20 @@ export class ChatClient {
   private arm(): void {
     this.cancelTimer();
     const dues_ms = [...this.sends.values()].map((send) => send.due_ms);
+    if (this.watched !== null) dues_ms.push(this.watched.due_ms);
     for (const followed of this.activeRuns()) {
       dues_ms.push(followed.attach.due_ms);
       if (followed.cancel) dues_ms.push(followed.cancel.due_ms);
     }
-    if (dues_ms.length === 0 || !this.connection.isOpen) return;
-    const delay_ms = Math.max(0, Math.min(...dues_ms) - this.now_ms);
+    const due_ms = Math.min(...dues_ms);
+    if (due_ms === Infinity || !this.connection.isOpen) return;
+    const delay_ms = Math.max(0, due_ms - this.now_ms);
     this.cancelTimer = this.options.clock.after(delay_ms, () => this.fellDue());
   }
 
   private fellDue(): void {
     const now_ms = this.now_ms;
+    if (this.watched !== null && this.watched.due_ms <= now_ms) this.sayWatch();
     for (const send of this.sends.values()) if (send.due_ms <= now_ms) this.saySend(send);
     for (const followed of this.activeRuns()) {
       if (followed.attach.due_ms <= now_ms) this.sayAttach(followed);

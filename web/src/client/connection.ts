@@ -95,6 +95,7 @@ export class Connection {
   private async connect(): Promise<void> {
     const generation = ++this.generation;
     this.enter("connecting");
+    this.setTimer(CONNECT_TIMEOUT_MS, () => this.lost());
     let ticket: string;
     try {
       ticket = await this.options.takeTicket();

@@ -1,66 +1,26 @@
 /**
  * The HTTP side of the protocol: chats, messages, the account, and tickets for the WebSocket.
  *
- * Answers are wire-shaped. Every failure is an `HttpProblem` with a stable code; the server's own
+ * Answers are wire-shaped, by the types of docs/openapi.json. Every failure is an `HttpProblem` with a stable code; the server's own
  * codes are passed on, `network` and `unexpected_reply` are this module's.
  */
 
+import type {
+  AccountBody,
+  ChatBody,
+  ChatChanges,
+  ChatList,
+  MessageBody,
+  MessageList,
+  TicketBody,
+} from "./generated/bodies";
 import type { Fetch } from "./ports";
-import type { RunStatus } from "./transcript";
-import type { Usage } from "./wire";
 
-export interface ActiveRun {
-  readonly run_id: string;
-  readonly status: RunStatus;
-  readonly epoch: number;
-  readonly message_id: string;
-}
-
-export interface Chat {
-  readonly chat_id: string;
-  readonly title: string | null;
-  readonly created_at: string;
-  readonly last_active_at: string;
-  readonly active_run: ActiveRun | null;
-}
-
-export interface Message {
-  readonly message_id: string;
-  readonly role: "user" | "assistant";
-  readonly text: string;
-  readonly created_at: string;
-  readonly run_id: string | null;
-  readonly finish_reason: string | null;
-  readonly usage: Usage | null;
-}
-
-export interface ChatPage {
-  readonly chats: readonly Chat[];
-  readonly next_cursor: string | null;
-}
-
-export interface MessagePage {
-  /** Oldest first; the first page holds the newest messages. */
-  readonly messages: readonly Message[];
-  readonly next_cursor: string | null;
-}
-
-export interface Run {
-  readonly run_id: string;
-  readonly chat_id: string;
-  readonly message_id: string;
-  readonly status: RunStatus;
-}
-
-export interface Me {
-  readonly email: string;
-  readonly tier: string;
-  readonly usage: {
-    readonly budget_tokens: number;
-    readonly used_tokens: number;
-    readonly window_ends_at: string | null;
-  };
-}
+export type Chat = ChatBody;
+export type ChatPage = ChatList;
+export type Message = MessageBody;
+export type MessagePage = MessageList;
+export type Me = AccountBody;
 
 export class HttpProblem extends Error {
   constructor(
@@ -85,7 +45,7 @@ export class HttpApi {
   constructor(private readonly options: HttpOptions) {}
 
   async takeTicket(): Promise<string> {
-    const { ticket } = await this.call<{ ticket: string }>("POST", "/tickets");
+    const { ticket } = await this.call<TicketBody>("POST", "/tickets");
     return ticket;
   }
 
@@ -102,7 +62,7 @@ export class HttpApi {
   }
 
   rename(chatId: string, title: string): Promise<Chat> {
-    return this.call("PATCH", chatPath(chatId), { title });
+    return this.call("PATCH", chatPath(chatId), { title } satisfies ChatChanges);
   }
 
   async deleteChat(chatId: string): Promise<void> {

@@ -19,9 +19,10 @@
  */
 
 import { afterCodePoints, firstCodePoints, lengthInCodePoints } from "./codepoints";
+import type { Status } from "./generated/bodies";
 import type { RunFrame, Usage } from "./wire";
 
-export type RunStatus = "queued" | "running" | "completed" | "failed" | "cancelled";
+export type RunStatus = Status;
 
 export interface Failure {
   readonly code: string;
@@ -117,6 +118,7 @@ export function applyFrame(before: Transcript, frame: RunFrame): Step {
       return ended(transcript, frame, {
         status: "failed",
         failure: { code: frame.code, message: frame.message },
+        usage: frame.usage,
       });
     case "run.cancelled":
       return ended(transcript, frame, { status: "cancelled", usage: frame.usage });

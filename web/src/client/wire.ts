@@ -1,19 +1,30 @@
 /**
  * The WebSocket frames, both ways, and the reading of what comes in.
  *
- * Owns shapes only. A frame that is not of a known shape is read as null and ignored by the
- * client: a newer server may say more than this client understands.
+ * Owns shapes only; their types are those of docs/asyncapi.yaml. A frame that is not of a known shape is
+ * read as null and ignored by the client: a newer server may say more than this client understands.
  */
 
 import { lengthInUtf8Bytes } from "./codepoints";
+import type { Action, Event, UsageFields } from "./generated/frames";
 
 export const MAX_FRAME_BYTES = 32_768;
 
-export interface Usage {
-  readonly input_tokens: number;
-  readonly cached_tokens: number;
-  readonly output_tokens: number;
-}
+export type ClientFrame = Action;
+export type Usage = UsageFields;
+
+/** A word of a list that is described; a newer server may have others than this client knows. */
+type Opened<Value> = Value extends string ? string : Value;
+type Fields<Frame extends Event> = {
+  readonly [Name in Exclude<keyof Frame, "type">]: Opened<Frame[Name]>;
+};
+type AsRead<Frame extends Event> = Frame extends Event
+  ? { readonly type: Frame["type"] } & Fields<Frame>
+  : never;
+
+export type ServerFrame = AsRead<Event>;
+export type ErrorFrame = Extract<ServerFrame, { type: "error" }>;
+export type RunFrame = Exclude<ServerFrame, { type: "error" | "pong" }>;
 
 interface FieldKinds {
   text: string;
@@ -24,10 +35,27 @@ interface FieldKinds {
   /** A time, not negative. */
   seconds: number;
   optionalSeconds: number | null;
+  usage: Usage;
   optionalUsage: Usage | null;
 }
 
-const SHAPES = {
+/** The one kind that a field of this name and type is of. */
+type KindOf<Name, Value> = {
+  [Kind in keyof FieldKinds]: [Value, FieldKinds[Kind]] extends [FieldKinds[Kind], Value]
+    ? Kind
+    : never;
+}[Name extends `${string}_s`
+  ? "seconds" | "optionalSeconds"
+  : Exclude<keyof FieldKinds, "seconds" | "optionalSeconds">];
+
+/** Held by the compiler to what is described: every event, every field, each of its kind. */
+type Shapes = {
+  [Frame in Event as Frame["type"]]: {
+    readonly [Name in keyof Fields<Frame>]: KindOf<Name, Fields<Frame>[Name]>;
+  };
+};
+
+const SHAPES: Shapes = {
   "run.queued": {
     run_id: "text",
     chat_id: "text",
@@ -53,8 +81,8 @@ const SHAPES = {
     message_id: "text",
     epoch: "count",
     length: "count",
-    usage: "optionalUsage",
-    finish_reason: "optionalText",
+    usage: "usage",
+    finish_reason: "text",
   },
   "run.failed": {
     run_id: "text",
@@ -64,6 +92,7 @@ const SHAPES = {
     message_id: "optionalText",
     epoch: "count",
     length: "count",
+    usage: "optionalUsage",
   },
   "run.cancelled": {
     run_id: "text",
@@ -75,27 +104,7 @@ const SHAPES = {
   },
   error: { code: "text", message: "text", ref: "optionalText", retry_at: "optionalText" },
   pong: {},
-} as const satisfies Record<string, Record<string, keyof FieldKinds>>;
-
-type Shapes = typeof SHAPES;
-type FrameType = keyof Shapes;
-type Fields<Shape> = {
-  readonly [Name in keyof Shape]: Shape[Name] extends keyof FieldKinds
-    ? FieldKinds[Shape[Name]]
-    : never;
 };
-type FrameOf<Type extends FrameType> = { readonly type: Type } & Fields<Shapes[Type]>;
-
-export type ServerFrame = { [Type in FrameType]: FrameOf<Type> }[FrameType];
-export type ErrorFrame = FrameOf<"error">;
-export type RunFrame = Exclude<ServerFrame, ErrorFrame | FrameOf<"pong">>;
-
-export type ClientFrame =
-  | { action: "send"; chat_id: string | null; message_id: string; text: string }
-  | { action: "cancel"; run_id: string }
-  /** The epoch says which attempt told the text up to the offset. */
-  | { action: "attach"; run_id: string; offset: number; epoch: number }
-  | { action: "ping" };
 
 export function encodeFrame(frame: ClientFrame): string {
   return JSON.stringify(frame);
@@ -142,20 +151,30 @@ const READERS: { [Kind in keyof FieldKinds]: (value: unknown) => FieldKinds[Kind
   optionalCount: (value) => orNull(value, isCount),
   seconds: (value) => (isSeconds(value) ? value : undefined),
   optionalSeconds: (value) => orNull(value, isSeconds),
+  usage: (value) => (isUsage(value) ? value : undefined),
   optionalUsage: (value) => orNull(value, isUsage),
 };
 
-function isFrameType(value: unknown): value is FrameType {
+function isFrameType(value: unknown): value is keyof Shapes {
   return typeof value === "string" && Object.hasOwn(SHAPES, value);
 }
 
-export function readFrame(encoded: string): ServerFrame | null {
-  let raw: unknown;
+function parsed(encoded: string): unknown {
   try {
-    raw = JSON.parse(encoded);
+    return JSON.parse(encoded);
   } catch {
-    return null;
+    return undefined;
   }
+}
+
+/** Whether API Gateway itself says that an action failed: it could not run what takes it. */
+export function isOfGateway(encoded: string): boolean {
+  const raw = parsed(encoded);
+  return isRecord(raw) && raw["type"] === undefined && typeof raw["message"] === "string";
+}
+
+export function readFrame(encoded: string): ServerFrame | null {
+  const raw = parsed(encoded);
   if (!isRecord(raw) || !isFrameType(raw["type"])) return null;
   const frame: Record<string, unknown> = { type: raw["type"] };
   const shape: Record<string, keyof FieldKinds> = SHAPES[raw["type"]];

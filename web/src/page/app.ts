@@ -26,6 +26,9 @@ import { codeOf, firstWords, sentenceFor } from "./words";
 /** Why the page was reloaded, for the page that comes after. */
 const NOTICE_KEY = "chatcore.notice";
 
+/** API Gateway itself gives up after 30 s. */
+const REQUEST_TIMEOUT_MS = 35_000;
+
 /** How long after a first answer to look whether the server has named the chat. */
 const TITLE_LOOKS_MS = [1_000, 3_000, 10_000];
 
@@ -69,8 +72,13 @@ export class App {
     });
     this.http = new HttpApi({
       baseUrl: config.http_url,
-      // A page that goes takes its requests along, but for those that may outlive it.
-      fetch: (url, request) => fetch(url, { ...request, keepalive: request.method === "DELETE" }),
+      fetch: (url, request) =>
+        fetch(url, {
+          ...request,
+          // A page that goes takes its requests along, but for those that may outlive it.
+          keepalive: request.method === "DELETE",
+          signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        }),
       idToken: (renewed) => this.identity.idToken(renewed),
     });
     this.client = new ChatClient({
@@ -201,6 +209,7 @@ export class App {
   private async open(chatId: string | null): Promise<void> {
     const thread = new Thread(chatId);
     this.thread = thread;
+    this.client.watch(chatId);
     this.threadView.takeUp(this.drafts.of(chatId));
     this.show();
     this.threadView.focusComposer();
@@ -229,6 +238,7 @@ export class App {
       if (codeOf(problem) === "chat_not_found") {
         this.forget(chatId);
         this.thread = new Thread(null);
+        this.client.watch(null);
         this.show();
         history.replaceState(null, "", location.pathname);
       }
@@ -236,7 +246,7 @@ export class App {
     }
   }
 
-  /** Another tab or another device may have gone on with these chats. Nobody asked for this, so an
+  /** Another tab or another device may have gone on with these chats, or has just sent something. Nobody asked for this, so an
    * unreachable service is no news; a hidden page looks when it is seen again. */
   private lookAgain(): void {
     if (!this.identity.isSignedIn || document.visibilityState !== "visible") return;
@@ -366,7 +376,12 @@ export class App {
 
   private runChanged(run: Transcript, stopping: boolean): void {
     if (run.messageId !== null) this.sendAccepted(run.messageId, run.chatId);
-    if (this.thread.owns(run)) this.thread.setAnswer(run, stopping);
+    if (this.thread.owns(run)) {
+      // Before it is in the thread: a run that is there has been seen before.
+      const isNew = !this.thread.knows(run.runId);
+      this.thread.setAnswer(run, stopping);
+      if (isNew && run.messageId !== null && !this.thread.has(run.messageId)) this.lookAgain();
+    }
     if (!isOver(run.status)) return;
     if (run.chatId !== null) {
       this.moveToTop(run.chatId);
@@ -385,7 +400,10 @@ export class App {
       return;
     }
     send.thread.chatId = chatId;
-    if (this.thread === send.thread) history.replaceState(null, "", `#${chatId}`);
+    if (this.thread === send.thread) {
+      history.replaceState(null, "", `#${chatId}`);
+      this.client.watch(chatId);
+    }
     this.knownTitles.set(chatId, firstWords(send.text));
     void this.trying(async () => {
       this.putInList(await this.http.chat(chatId));

@@ -55,7 +55,7 @@ export class SidebarView {
   }
 
   showAccount(me: Me): void {
-    setText(this.email, me.email);
+    setText(this.email, me.email ?? "");
     setText(this.tier, me.tier);
     setText(this.budget, budgetInWords(me));
   }

@@ -96,6 +96,18 @@ export class Thread {
     );
   }
 
+  knows(runId: string): boolean {
+    return this.answers.has(runId);
+  }
+
+  /** Whether the question with this id is among its messages. */
+  has(messageId: string): boolean {
+    return (
+      this.stored.some((message) => message.message_id === messageId) ||
+      this.own.some((message) => message.messageId === messageId)
+    );
+  }
+
   setAnswer(transcript: Transcript, stopping: boolean): void {
     this.answers.set(transcript.runId, { transcript, stopping });
     for (const message of this.own) {

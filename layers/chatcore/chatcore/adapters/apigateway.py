@@ -41,7 +41,9 @@ class ApiGatewayPosts:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return Posted.GONE if code in _GONE or status == 410 else Posted.FAILED
+            if code in _GONE or status == 410:
+                return Posted.GONE
+            return Posted.THROTTLED if status == 429 else Posted.FAILED
         except BotoCoreError:
             return Posted.FAILED
         return Posted.SENT

@@ -7,6 +7,7 @@ take a fifth of that (`make bench-worker`). The Lambdas, which post one frame an
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import TracebackType
@@ -26,6 +27,12 @@ from chatcore.ports import Posted
 _TIMEOUT = ClientTimeout(total=6.0, sock_connect=1.0)
 _UNSIGNED_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """aiohttp would add them, and nobody reads them."""
+
+_OUTCOMES: Mapping[int, Posted] = {
+    HTTPStatus.OK: Posted.SENT,
+    HTTPStatus.GONE: Posted.GONE,
+    HTTPStatus.TOO_MANY_REQUESTS: Posted.THROTTLED,
+}
 
 CREDENTIALS_LOOK_S = 60.0
 """botocore renews credentials that end within ten minutes when it is asked for them, which may block:
@@ -86,9 +93,7 @@ class AsyncApiGatewayPosts:
                 await response.read()
         except (ClientError, TimeoutError, OSError):
             return Posted.FAILED
-        if response.status == HTTPStatus.OK:
-            return Posted.SENT
-        return Posted.GONE if response.status == HTTPStatus.GONE else Posted.FAILED
+        return _OUTCOMES.get(response.status, Posted.FAILED)
 
     async def _look_after_credentials(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from chatcore.domain import ledger as accounts
 from chatcore.domain.calendar import Calendar
-from chatcore.domain.chat import Chat, Message, Role, check_text, next_seq
+from chatcore.domain.chat import Chat, Message, Role, check_text, next_seq, with_watcher
 from chatcore.domain.errors import Code, Refusal
 from chatcore.domain.identity import User, chat_id_for, digest_of, run_id_for
 from chatcore.domain.lanes import Lane
@@ -138,6 +138,8 @@ def _admit(
     if isinstance(reserved, Refusal):
         return replace(reserved, ref=send.message_id)
     seq = next_seq(chat.last_seq, now_ms)
+    # Whoever sends has the chat open.
+    watchers = with_watcher(chat.watchers, send.viewer) if send.viewer else chat.watchers
     run = Run(
         run_id=send.run_id,
         user_id=send.user.user_id,
@@ -152,7 +154,7 @@ def _admit(
         favourite=chat.worker_id or "",
         prefix_tokens=chat.context_tokens if chat.worker_id else 0,
         prior_seq=chat.last_seq,
-        viewers=frozenset({send.viewer} if send.viewer else ()),
+        viewers=watchers,
         trace_id=send.trace_id,
         summary_id=chat.summary_id,
         untitled=chat.title is None,
@@ -173,7 +175,13 @@ def _admit(
     return Admission(
         run=run,
         message=message,
-        chat=replace(chat, last_seq=seq + 1, last_active_ms=now_ms, active_run_id=run.run_id),
+        chat=replace(
+            chat,
+            last_seq=seq + 1,
+            last_active_ms=now_ms,
+            active_run_id=run.run_id,
+            watchers=watchers,
+        ),
         former_chat=former_chat,
         ledger=reserved,
         former_ledger_version=ledger.version,

@@ -12,6 +12,9 @@ MAX_TITLE_CHARS = 200
 STALE_COMPACTION_MS = 2 * 3600 * 1000
 """After so long a compaction that was begun is taken for dead: twice what its state machine has."""
 
+MAX_WATCHERS = 8
+"""Each run of the chat is posted to all of them, whether they are still there or not."""
+
 _ALLOWED_CONTROLS = frozenset("\n\r\t")
 
 
@@ -26,7 +29,8 @@ class Chat:
     last run as the engine counted them; worker_id: who made the last answer, and may have its prefix
     cached; deleted_ms: hidden since then, being purged; usage: of all its answers; summary_id: of the
     summary that speaks for its older messages, empty where there is none; compacting: the run that is
-    making the next one, since compacting_ms, empty where none is."""
+    making the next one, since compacting_ms, empty where none is; watchers: connections that have it
+    open, as far as is known, and are viewers of each of its runs from the beginning."""
 
     user_id: str
     chat_id: str
@@ -42,6 +46,7 @@ class Chat:
     summary_id: str = ""
     compacting: str = ""
     compacting_ms: int = 0
+    watchers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,13 @@ class Message:
     created_ms: int
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+
+
+def with_watcher(watchers: frozenset[str], connection_id: str) -> frozenset[str]:
+    """One more. Where there are too many, most of them are long gone: all begin anew with this one, and
+    who is still there is found at his next send, or looks again."""
+    more = watchers | {connection_id}
+    return more if len(more) <= MAX_WATCHERS else frozenset({connection_id})
 
 
 def next_seq(last_seq: int, now_ms: int) -> int:

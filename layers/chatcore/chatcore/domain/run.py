@@ -172,7 +172,8 @@ class Ending:
 
     event: COMPLETE, FAIL or CANCEL; text: the whole answer, as the users saw it; usage: over all
     epochs; context_tokens: what the chat would now take of an engine's context, None where no
-    engine counted it; context: how the last prompt was made up, None where there was none.
+    engine counted it; context: how the last prompt was made up, None where there was none; gone:
+    connections that were found closed, which watch the chat no longer.
     """
 
     event: Event
@@ -183,6 +184,7 @@ class Ending:
     failure: Code | None = None
     context_tokens: int | None = None
     context: ContextPlan | None = None
+    gone: frozenset[str] = frozenset()
 
 
 def ended(run: Run, ending: Ending) -> Run:

@@ -44,10 +44,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cancel"):
-    """connection_id: who asked, to be told the end even if he does not watch; empty for nobody."""
+    """connection_id: who asked, to be told the end even if he does not watch; empty for nobody; asked_ms:
+    when, 0 where it is not known."""
 
     run_id: str
     connection_id: str = ""
+    asked_ms: int = 0
     v: Literal[1] = 1
 
 

@@ -39,15 +39,20 @@ class Attach(_Action, frozen=True, kw_only=True, tag="attach"):
     epoch: int = 0
 
 
+class Watch(_Action, frozen=True, kw_only=True, tag="watch"):
+    chat_id: str
+
+
 class Ping(_Action, frozen=True, kw_only=True, tag="ping"):
     pass
 
 
-Action = Send | Cancel | Attach | Ping
-_ACTIONS: dict[str, type[Send] | type[Cancel] | type[Attach] | type[Ping]] = {
+Action = Send | Cancel | Attach | Watch | Ping
+_ACTIONS: dict[str, type[Send] | type[Cancel] | type[Attach] | type[Watch] | type[Ping]] = {
     "send": Send,
     "cancel": Cancel,
     "attach": Attach,
+    "watch": Watch,
     "ping": Ping,
 }
 
@@ -187,7 +192,11 @@ def decode(frame: str) -> Action | Refusal:
 def _check(action: Action, ref: str | None) -> Action | Refusal:
     if isinstance(action, Send) and not is_message_id(action.message_id):
         return Refusal(Code.FIELD_INVALID, f"message_id does not match {MESSAGE_ID_PATTERN}.", ref)
-    if isinstance(action, Send) and action.chat_id is not None and not may_be_id(action.chat_id):
+    if (
+        isinstance(action, Send | Watch)
+        and action.chat_id is not None
+        and not may_be_id(action.chat_id)
+    ):
         return Refusal(Code.CHAT_NOT_FOUND, "There is no such chat.", ref)
     if isinstance(action, Cancel | Attach) and not may_be_id(action.run_id):
         return Refusal(Code.RUN_NOT_FOUND, "There is no such run.", ref)
@@ -200,7 +209,8 @@ def _check(action: Action, ref: str | None) -> Action | Refusal:
 
 def _ref_of(raw: dict[str, object]) -> str | None:
     """The id that the client will recognise its frame by, where it has a usable one."""
-    for key in ("message_id", "run_id"):
+    keys = ("chat_id",) if raw["action"] == "watch" else ("message_id", "run_id")
+    for key in keys:
         value = raw.get(key)
         if isinstance(value, str) and may_be_id(value):
             return value

@@ -36,7 +36,8 @@ def cancel(
             noted = stores.runs.request_cancel(run_id)
             if noted is not None:
                 # The note outlives the message: a worker that takes over later finds it.
-                inboxes.send(noted.inbox or "", Cancel(run_id=run_id, connection_id=connection_id))
+                note = Cancel(run_id=run_id, connection_id=connection_id, asked_ms=now_ms)
+                inboxes.send(noted.inbox or "", note)
                 return noted
             continue
         ending = _cancelled(stores, run, now_ms)

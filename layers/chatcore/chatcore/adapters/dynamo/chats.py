@@ -13,7 +13,7 @@ from pynamodb.transactions import TransactWrite
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
 from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem
 from chatcore.adapters.dynamo.tables import Tables
-from chatcore.domain.chat import STALE_COMPACTION_MS, Chat
+from chatcore.domain.chat import STALE_COMPACTION_MS, Chat, with_watcher
 from chatcore.domain.run import Run
 from chatcore.domain.summary import Summary
 from chatcore.ports import Page
@@ -87,6 +87,20 @@ class DynamoChats:
     def entitle(self, user_id: str, chat_id: str, title: str) -> bool:
         untitled = _visible() & ChatItem.title.does_not_exist()
         return self._update(user_id, chat_id, [ChatItem.title.set(title)], untitled)
+
+    def watch(self, user_id: str, chat_id: str, connection_id: str) -> bool:
+        item = self.tables.chat(user_id, chat_id)
+        try:
+            with translated():
+                item.update([ChatItem.watchers.add({connection_id})], condition=_visible())
+        except ConditionFailed:
+            return False
+        noted = frozenset(item.watchers or ())
+        kept = with_watcher(noted - {connection_id}, connection_id)
+        if kept != noted:
+            # Of two at once that find too many, the later one's is left: the other looks again.
+            self._update(user_id, chat_id, [ChatItem.watchers.set(set(kept))], _visible())
+        return True
 
     def begin_compaction(self, run: Run, now_ms: int) -> bool:
         stale: Condition = ChatItem.compacting.does_not_exist() | (

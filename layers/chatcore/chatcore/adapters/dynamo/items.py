@@ -83,6 +83,7 @@ class ChatItem(Model):
     summary_id = UnicodeAttribute(null=True)
     compacting = UnicodeAttribute(null=True)
     compacting_ms = NumberAttribute(null=True)
+    watchers = UnicodeSetAttribute(null=True)
 
     @classmethod
     def of(cls, chat: Chat) -> "ChatItem":
@@ -103,6 +104,7 @@ class ChatItem(Model):
             summary_id=chat.summary_id or None,
             compacting=chat.compacting or None,
             compacting_ms=chat.compacting_ms or None,
+            watchers=set(chat.watchers) or None,
         )
 
     def chat(self) -> Chat:
@@ -125,6 +127,7 @@ class ChatItem(Model):
             summary_id=self.summary_id or "",
             compacting=self.compacting or "",
             compacting_ms=int(self.compacting_ms or 0),
+            watchers=frozenset(self.watchers or ()),
         )
 
 

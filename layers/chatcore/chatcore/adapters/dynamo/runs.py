@@ -18,7 +18,7 @@ from chatcore.domain import lease
 from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.calendar import Calendar
-from chatcore.domain.chat import answer_of
+from chatcore.domain.chat import Chat, answer_of
 from chatcore.domain.errors import Conflict, StoreUnavailable
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, Ending, Event, Kind, Run, Status, Usage, ended, sources
@@ -80,6 +80,7 @@ class DynamoRuns:
                 ChatItem.active_run_id.set(admission.run.run_id),
                 ChatItem.last_seq.set(chat.last_seq),
                 ChatItem.last_active_ms.set(chat.last_active_ms),
+                *_watched(admission.former_chat, chat),
             ],
             condition=(
                 (ChatItem.last_seq == admission.former_chat.last_seq)
@@ -180,6 +181,8 @@ class DynamoRuns:
             after_it.append(ChatItem.context_tokens.set(ending.context_tokens))
         if run.worker_id is not None:
             after_it.append(ChatItem.worker_id.set(run.worker_id))
+        if ending.gone:
+            after_it.append(ChatItem.watchers.delete(set(ending.gone)))
         try:
             with translated(), TransactWrite(connection=self.tables.connection) as write:
                 write.save(
@@ -305,6 +308,16 @@ def _added(item: type[ChatItem] | type[UsageItem], usage: Usage) -> list[Action]
         item.cached_tokens.add(usage.cached_tokens),
         item.output_tokens.add(usage.output_tokens),
     ]
+
+
+def _watched(former: Chat, chat: Chat) -> list[Action]:
+    """Added to where it can be: another may have been noted meanwhile."""
+    new = chat.watchers - former.watchers
+    if not new:
+        return []
+    if former.watchers <= chat.watchers:
+        return [ChatItem.watchers.add(set(new))]
+    return [ChatItem.watchers.set(set(chat.watchers))]
 
 
 def _as_seen(run: Run) -> Condition:

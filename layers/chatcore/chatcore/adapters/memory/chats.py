@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chatcore.adapters.memory.database import MemoryDatabase
-from chatcore.domain.chat import STALE_COMPACTION_MS, Chat
+from chatcore.domain.chat import STALE_COMPACTION_MS, Chat, with_watcher
 from chatcore.domain.run import Run
 from chatcore.domain.summary import Summary
 from chatcore.ports import Page
@@ -62,6 +62,14 @@ class MemoryChats:
             if chat is None or chat.title is not None:
                 return False
             self._store(replace(chat, title=title))
+            return True
+
+    def watch(self, user_id: str, chat_id: str, connection_id: str) -> bool:
+        with self.database.lock:
+            chat = self._visible(user_id, chat_id)
+            if chat is None:
+                return False
+            self._store(replace(chat, watchers=with_watcher(chat.watchers, connection_id)))
             return True
 
     def begin_compaction(self, run: Run, now_ms: int) -> bool:

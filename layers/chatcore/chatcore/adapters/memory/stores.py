@@ -14,7 +14,7 @@ from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Calendar
-from chatcore.domain.chat import Message, answer_of
+from chatcore.domain.chat import Chat, Message, answer_of
 from chatcore.domain.errors import Conflict
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Kind, Run, Status, Usage, ended, sources
@@ -121,6 +121,7 @@ class MemoryRuns:
                     active_run_id=admission.run.run_id,
                     last_seq=chat.last_seq,
                     last_active_ms=chat.last_active_ms,
+                    watchers=_watched(found, former, chat),
                 )
             self.database.chats[chat_key] = chat
             self.database.runs[admission.run.run_id] = admission.run
@@ -223,6 +224,7 @@ class MemoryRuns:
                 last_active_ms=ending.ended_ms,
                 worker_id=run.worker_id or chat.worker_id,
                 usage=chat.usage + ending.usage,
+                watchers=chat.watchers - ending.gone,
                 context_tokens=(
                     chat.context_tokens if ending.context_tokens is None else ending.context_tokens
                 ),
@@ -421,3 +423,9 @@ class MemoryTickets:
                 if self.database.tickets[ticket_hash].user_id == user_id:
                     del self.database.tickets[ticket_hash]
         return Swept(len(page), page[-1] if len(behind) > limit else "")
+
+
+def _watched(found: Chat, former: Chat | None, chat: Chat) -> frozenset[str]:
+    """Added to where it can be: another may have been noted meanwhile."""
+    known = former.watchers if former else frozenset()
+    return found.watchers | chat.watchers if known <= chat.watchers else chat.watchers

@@ -1,0 +1,1 @@
+"""chatcore's client for Python: the protocol without sockets, the connection under it, and a terminal."""

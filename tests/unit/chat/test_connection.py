@@ -1,0 +1,147 @@
+"""A connection that comes and goes, over a real socket to a server in this process."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from chat import connection as module
+from chat.api import HttpApi, Problem
+from chat.client import Client
+from chat.connection import Connection, State
+from tests.unit.chat.frames import delta, ended, started
+
+pytestmark = pytest.mark.enable_socket
+
+DEADLINE_S = 10.0
+
+
+@dataclass
+class Tickets:
+    """In place of the HTTP API. problems: for the next ones that are asked for."""
+
+    problems: list[Problem] = field(default_factory=list)
+    taken: int = 0
+
+    async def ticket(self) -> str:
+        if self.problems:
+            raise self.problems.pop(0)
+        self.taken += 1
+        return f"ticket-{self.taken}"
+
+
+@dataclass
+class Stage:
+    """heard: what the server was told, by connection."""
+
+    heard: list[list[dict[str, object]]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    connections: list[ServerConnection] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self, connection: ServerConnection) -> None:
+        heard: list[dict[str, object]] = []
+        self.heard.append(heard)
+        self.connections.append(connection)
+        self.paths.append(connection.request.path if connection.request else "")
+        with suppress(ConnectionClosed):
+            async for said in connection:
+                heard.append(json.loads(said))
+                self.told.set()
+
+    async def until_told(self, count: int, connection: int = 0) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.heard) <= connection or len(self.heard[connection]) < count:
+                self.told.clear()
+                await self.told.wait()
+
+
+@asynccontextmanager
+async def server(stage: Stage) -> AsyncIterator[str]:
+    running: Server
+    async with serve(stage.serve, "127.0.0.1", 0) as running:
+        port = next(iter(running.sockets)).getsockname()[1]
+        yield f"ws://127.0.0.1:{port}/v1"
+
+
+def connection_to(url: str, client: Client, tickets: Tickets, states: list[State]) -> Connection:
+    return Connection(client, cast(HttpApi, tickets), url, random.Random(1), on_state=states.append)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "_MOST_PAUSE_S", 0.001)
+
+
+async def test_an_answer_survives_a_socket_that_was_cut() -> None:
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states) as connection:
+        answer = client.send("message-1", None, "Hello")
+        await stage.until_told(1)
+        for frame in (started(), delta(0, "Hel")):
+            await stage.connections[0].send(json.dumps({**frame, "message_id": "message-1"}))
+        await answer.until_length(3)
+        stage.connections[0].transport.abort()
+        await stage.until_told(1, 1)
+        assert stage.heard[1] == [{"action": "attach", "run_id": "r_1", "offset": 3, "epoch": 1}]
+        await stage.connections[1].send(json.dumps(delta(3, "lo")))
+        await stage.connections[1].send(json.dumps(ended("completed", 5)))
+        assert (await answer.until_over())["type"] == "run.completed"
+    assert answer.text == "Hello"
+    assert stage.paths == ["/v1?ticket=ticket-1", "/v1?ticket=ticket-2"]
+    assert states == ["connecting", "open", "waiting", "connecting", "open"]
+    assert connection.attempts == 2
+
+
+async def test_whoever_dropped_out_stays_away_until_he_comes_back() -> None:
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states) as connection:
+        await connection.opened()
+        await connection.drop()
+        client.send("message-1", None, "Hello")
+        assert tickets.taken == 1
+        await connection.come_back()
+        await stage.until_told(1, 1)
+        assert [frame["action"] for frame in stage.heard[1]] == ["send"]
+
+
+async def test_no_ticket_is_tried_again_and_a_user_unknown_is_not() -> None:
+    stage, states, client = Stage(), list[State](), Client()
+    tickets = Tickets([Problem("network", 0, ""), Problem("busy", 503, "")])
+    async with server(stage) as url, connection_to(url, client, tickets, states) as connection:
+        await connection.opened()
+        assert connection.attempts == 3
+        tickets.problems.append(Problem("unauthorized", 401, "Please sign in."))
+        stage.connections[0].transport.abort()
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(Problem, match="unauthorized"):
+                await connection.ended()
+
+
+async def test_a_connection_is_left_before_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_AGE_S", 0.05)
+    monkeypatch.setattr(module, "_MAX_AGE_SPREAD_S", 0.0)
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states):
+        client.send("message-1", None, "Hello")
+        await stage.until_told(1)
+        async with asyncio.timeout(DEADLINE_S):
+            while len(stage.connections) < 2:
+                await stage.connections[-1].wait_closed()
+                await asyncio.sleep(0)
+
+
+async def test_an_idle_connection_is_kept_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PING_S", 0.01)
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states):
+        await stage.until_told(2)
+    assert stage.heard[0][:2] == [{"action": "ping"}, {"action": "ping"}]
