@@ -28,12 +28,13 @@ LAMBDA_PACKAGES := boto3 botocore jmespath python-dateutil s3transfer six urllib
 VOCABULARY := gpu_service/vocabulary/node_modules/tiktoken/encoders/o200k_base.json
 WEB_PACKAGES := web/node_modules/.package-lock.json
 WEB_PAGE := web/dist/index.html
+DOCKERFILES := gpu_service/Dockerfile gpu_service/triton/Dockerfile
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*')
 SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 	$(VENVS)/triton/.ready $(VOCABULARY) $(WEB_PAGE)
 
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
-TESTS := $(wildcard $(addprefix tests/,unit contract template simulation integration e2e))
+TESTS := $(wildcard $(addprefix tests/,unit contract template simulation compat integration e2e))
 TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/chatcore/chatcore
 
 .PHONY: help
@@ -41,10 +42,12 @@ help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
 	@echo 'make chat        chat in the terminal with what runs (ARGS="list", "resume", "--help")'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
+	@echo 'make test-aws    those tests that a deployed stack can be given (STACK=its name), by its outputs'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
 	@echo 'make check       lint, formatting, strict types, import rules, template checks'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
 	@echo 'make publish     the web page into the bucket of a deployed stack (STACK=its name)'
+	@echo 'make images      build the images of the GPU fleet with Docker (see docs/fleet.md)'
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
 	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
 	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
@@ -77,12 +80,19 @@ test: $(SETUP)
 	@echo '==> Tests: $(TESTS)'
 	@$(PY) -m pytest $(TESTS) $(PYTEST_ARGS)
 
+# STACK has to be named: these tests leave people, chats and usage behind.
+.PHONY: test-aws
+test-aws: $(VENVS)/dev/.ready
+	@$(if $(filter file,$(origin STACK)),\
+		echo 'Name the stack to test: make test-aws STACK=…' >&2; exit 2)
+	@$(PY) -m pytest tests/integration tests/e2e --stack $(STACK) $(PYTEST_ARGS)
+
 .PHONY: simulate
 simulate: $(VENVS)/dev/.ready
 	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)))
 
 .PHONY: check
-check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
+check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/images/.ready $(WEB_PACKAGES)
 	@echo '==> Lint and formatting'
 	@$(VENVS)/dev/bin/ruff check .
 	@$(VENVS)/dev/bin/ruff format --check .
@@ -92,6 +102,9 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 	@PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/lint-imports --no-cache
 	@echo '==> Template'
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
+	@$(VENVS)/sam/bin/cfn-lint gpu_service/template.yaml
+	@echo '==> Images'
+	@$(VENVS)/images/bin/hadolint $(DOCKERFILES)
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
 	@cd web && npm run --silent generate -- --check
@@ -101,6 +114,18 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(WEB_PACKAGES)
 .PHONY: publish
 publish: $(VENVS)/dev/.ready $(WEB_PAGE)
 	@$(PY) -m deploy.page --stack $(STACK)
+
+# The digests of the base images, as `docker buildx imagetools inspect` tells them, so that an image is
+# what somebody has looked at; TRITON_REPOSITORY is NVIDIA's, without a tag.
+.PHONY: images
+images:
+	$(if $(and $(PYTHON_DIGEST),$(NODE_DIGEST),$(TRITON_REPOSITORY),$(TRITON_DIGEST)),,$(error \
+		make images PYTHON_DIGEST=sha256:... NODE_DIGEST=sha256:... TRITON_REPOSITORY=... \
+		TRITON_DIGEST=sha256:...))
+	docker build --platform linux/amd64 --file gpu_service/Dockerfile --tag chatcore-worker \
+		--build-arg PYTHON_DIGEST=$(PYTHON_DIGEST) --build-arg NODE_DIGEST=$(NODE_DIGEST) .
+	docker build --platform linux/amd64 --file gpu_service/triton/Dockerfile --tag chatcore-triton \
+		--build-arg TRITON_REPOSITORY=$(TRITON_REPOSITORY) --build-arg TRITON_DIGEST=$(TRITON_DIGEST) .
 
 .PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood
 bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
@@ -131,7 +156,7 @@ bench-worker: $(VENVS)/dev/.ready
 
 .PHONY: lock
 lock: $(VENVS)/boot/.ready
-	@for name in boot build dev ministack sam triton; do \
+	@for name in boot build dev images ministack sam triton; do \
 		echo "==> Locking requirements/$$name.txt"; \
 		$(UV) pip compile $(LOCK_FLAGS) requirements/$$name.in \
 			--output-file requirements/$$name.txt > /dev/null || exit 1; \
@@ -140,6 +165,9 @@ lock: $(VENVS)/boot/.ready
 	@$(UV) pip compile $(LOCK_FLAGS) $(addprefix --no-emit-package ,$(LAMBDA_PACKAGES)) \
 		layers/dependencies/requirements.in \
 		--output-file layers/dependencies/requirements.txt > /dev/null
+	@echo '==> Locking gpu_service/worker/requirements.txt'
+	@$(UV) pip compile $(LOCK_FLAGS) --constraint requirements/dev.txt gpu_service/worker/requirements.in \
+		--output-file gpu_service/worker/requirements.txt > /dev/null
 	@for folder in web gpu_service/vocabulary; do \
 		echo "==> Locking $$folder/package-lock.json"; \
 		(cd $$folder && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) \

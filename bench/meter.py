@@ -202,10 +202,11 @@ class Meter:
             case "DynamoDB.Query messages":
                 # Of a run that was offered there may be none but its twin's.
                 return "twin" if run.has_twin or run.settled else "claim"
-            case "DynamoDB.GetItem ledgers" | "DynamoDB.PutItem ledgers":
-                if run.settled:
-                    return "twin"
-                return "dispatch" if run.claimed else "claim"
+            case "DynamoDB.GetItem ledgers":
+                return _beside_the_run(run)
+            # The account as a whole; a charge changes a single number of it.
+            case "DynamoDB.UpdateItem ledgers" if "waiting" in _names(params):
+                return _beside_the_run(run)
             case "DynamoDB.GetItem runs":
                 # By a claim that found it not queued, or for the next of its user.
                 return "twin" if run.claimed else "dispatch"
@@ -310,6 +311,12 @@ def _strings(value: object) -> Iterator[str]:
         case list() | tuple() | set():
             for each in value:
                 yield from _strings(each)
+
+
+def _beside_the_run(run: Billed) -> str:
+    if run.settled:
+        return "twin"
+    return "dispatch" if run.claimed else "claim"
 
 
 def _names(params: Mapping[str, Any]) -> set[str]:

@@ -96,7 +96,9 @@ def main(arguments: Sequence[str]) -> int:
     stack: str = parser.parse_args(arguments).stack
     session = boto3.Session()
     if not session.region_name:
-        print("No region is set: name one in AWS_REGION or in your profile.", file=sys.stderr)
+        print(
+            "No region is set: name one in AWS_DEFAULT_REGION or in your profile.", file=sys.stderr
+        )
         return 1
     try:
         outputs = publish(session, stack, _PAGE, print)

@@ -26,7 +26,14 @@ from local.processes import clean_environment, run_to_end
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-_SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachines")
+_SOURCES = (
+    "template.yaml",
+    "gpu_service/template.yaml",
+    "samconfig.toml",
+    "functions",
+    "layers",
+    "statemachines",
+)
 _FINGERPRINT_TAG = "chatcore:fingerprint"
 _STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 _WEBSOCKET_STAGE = "v1"

@@ -2,7 +2,8 @@
 
 Owns the list of these gaps; the values stay the template's. Nothing here is needed on AWS. MiniStack
 1.5.33 keeps a CORS configuration under names that it does not look up afterwards, so that it refuses
-every preflight, and does not turn a table's TTL on.
+every preflight, and does not turn a table's TTL on. A version of a function is made for changed
+parameters, too, which SAM does not do on AWS either (docs/upgrades.md).
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def close(
     """
     apis = session().client("apigatewayv2", endpoint_url=aws_endpoint_url)
     dynamodb = session().client("dynamodb", endpoint_url=aws_endpoint_url)
-    for logical_id, resource in yaml.safe_load(template.read_text())["Resources"].items():
+    functions: Any = session().client("lambda", endpoint_url=aws_endpoint_url)
+    built = yaml.safe_load(template.read_text())
+    alias = built.get("Globals", {}).get("Function", {}).get("AutoPublishAlias")
+    for logical_id, resource in built["Resources"].items():
         properties = resource.get("Properties", {})
         if "CorsConfiguration" in properties and resource["Type"] == "AWS::ApiGatewayV2::Api":
             cors = _resolve(properties["CorsConfiguration"], parameters)
@@ -50,6 +54,22 @@ def close(
                         "Enabled": ttl["Enabled"],
                     },
                 )
+        if alias and resource["Type"] == "AWS::Serverless::Function":
+            publish_changed(functions, physical_ids[logical_id], alias)
+
+
+def publish_changed(
+    functions: Any,  # noqa: ANN401 - boto3's client of Lambda, whose types are not installed
+    function: str,
+    alias: str,
+) -> None:
+    """A version for what only a parameter has changed, such as the port of the emulator itself: SAM
+    makes one for a change of the template only, and the kept state may hold that of another start."""
+    latest = functions.get_function_configuration(FunctionName=function)
+    called = functions.get_function_configuration(FunctionName=function, Qualifier=alias)
+    if latest["Environment"] != called["Environment"]:
+        version = functions.publish_version(FunctionName=function)["Version"]
+        functions.update_alias(FunctionName=function, Name=alias, FunctionVersion=version)
 
 
 def _resolve(value: Any, parameters: Mapping[str, str]) -> Any:  # noqa: ANN401 - a template's tree

@@ -33,8 +33,9 @@ class LocalStack:
     """A context manager: inside it everything runs, behind it nothing does.
 
     `fresh`: without what an earlier start has kept. `worker_settings` and `engine_settings` are
-    added to the environment of the workers and of Triton. `states_wait_scale`: how long state machines
-    wait, of what they are told to. The build is kept either way.
+    added to the environment of the workers and of Triton. The build is kept either way. `states_wait_scale`:
+    how long state machines wait, of what they are told to. `source`: of the release whose template and
+    functions are deployed; all else is this one's.
     `aws` and `engine` are the processes of MiniStack and Triton. Raises Unfit when a port or the folder
     is in use, ProcessFailure when a part does not start.
     """
@@ -53,6 +54,7 @@ class LocalStack:
         worker_settings: Mapping[str, str] | None = None,
         engine_settings: Mapping[str, str] | None = None,
         states_wait_scale: float = 1.0,
+        source: Path = ROOT,
     ) -> None:
         self.home = ROOT / ".local" / name
         self.logs = self.home / "logs"
@@ -61,6 +63,7 @@ class LocalStack:
         self._progress = progress
         self._workers = workers
         self._fresh = fresh
+        self._source = source
         self._worker_settings = dict(worker_settings or {})
         self._states_wait_scale = states_wait_scale
         self._engine_settings = {
@@ -115,20 +118,44 @@ class LocalStack:
                 self._progress.note(f"{failure}; another one takes its place")
                 self.start_worker()
 
-    def start_worker(self, **settings: str) -> Service:
-        """One more worker, with these settings changed; it ends with the stack, or before by its own
-        `stop` or `kill`."""
+    def start_worker(self, source: Path = ROOT, /, **settings: str) -> Service:
+        """One more worker, of the release in `source`, with these settings changed; it ends with the
+        stack, or before by its own `stop` or `kill`."""
         self._workers_made += 1
         name = f"worker-{self._workers_made}"
         environment = {
-            **worker.environment(ROOT, self._ports, self.outputs),
+            **worker.environment(source, self._ports, self.outputs),
             **self._worker_settings,
             **settings,
         }
-        service = worker.service(ROOT, name, environment, self.logs / f"{name}.log")
+        service = worker.service(source, name, environment, self.logs / f"{name}.log")
         self._started_workers.append(service)
         service.start()
         return service
+
+    def upgrade(self, source: Path = ROOT) -> None:
+        """Deploy another release over the one that runs, as a person would on AWS. Raises ProcessFailure."""
+        self._deploy(source)
+
+    def _deploy(self, source: Path) -> str:
+        """Returns the stack's name."""
+        deployment = Deployment(
+            root=source,
+            home=self.home,
+            logs=self.logs,
+            sam=self._venvs / "sam",
+            pip=self._venvs / "boot",
+            ports=self._ports,
+            name=self._name,
+        )
+        with self._progress.step("sam build: functions and layers") as heard:
+            if not deployment.build(heard):
+                self._progress.note("nothing has changed")
+        with self._progress.step("sam deploy: template.yaml") as heard:
+            if not deployment.deploy(heard):
+                self._progress.note("the kept state holds this build already")
+        self.outputs = deployment.outputs()
+        return deployment.stack_name
 
     def _stop_workers(self) -> None:
         # All at once: each may take its time to let answers end.
@@ -147,28 +174,13 @@ class LocalStack:
                 states_wait_scale=self._states_wait_scale,
             )
             self._run(self.aws, cleanup)
-        deployment = Deployment(
-            root=ROOT,
-            home=self.home,
-            logs=self.logs,
-            sam=self._venvs / "sam",
-            pip=self._venvs / "boot",
-            ports=self._ports,
-            name=self._name,
-        )
-        with step("sam build: functions and layers") as heard:
-            if not deployment.build(heard):
-                self._progress.note("nothing has changed")
-        with step("sam deploy: template.yaml") as heard:
-            if not deployment.deploy(heard):
-                self._progress.note("the kept state holds this build already")
-        self.outputs = deployment.outputs()
+        stack_name = self._deploy(self._source)
         with step("Accounts"):
             self._seed()
         with step("Triton: the engine"):
             self.engine = self._triton()
             self._run(self.engine, cleanup)
-        self.endpoints = self._endpoints(deployment.stack_name)
+        self.endpoints = self._endpoints(stack_name)
         with step("Web page"):
             config = self.home / "config.json"
             config.write_text(json.dumps(self.endpoints.page_config))

@@ -1,19 +1,22 @@
-"""The running local cloud as the integration and browser tests see it: endpoints, tables, workers.
+"""The cloud as the integration and browser tests see it: endpoints, tables, workers.
 
-Owns its ports and the way to it. AWS calls go through localstack-client, so that any emulator on the
-port serves. It must not know what is tested.
+Owns the local one's ports and the way to it, and to a deployed stack, of which nothing but its outputs is
+known. Locally AWS calls go through localstack-client, so that any emulator on the port serves. It must
+not know what is tested.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import boto3
 from localstack_client.session import Session
 from rich.console import Console
 
@@ -23,7 +26,8 @@ from local.endpoints import Endpoints
 from local.ports import Ports
 from local.processes import Service
 from local.progress import Progress
-from local.stack import STEPS, LocalStack
+from local.stack import ROOT, STEPS, LocalStack
+from tests.deployed import Deployed
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -73,12 +77,13 @@ class RunningWorker:
 
 @dataclass
 class Cloud:
-    """The stack with its clients. `aws` makes clients as a boto3 session does."""
+    """A stack with its clients. `aws` makes clients as a boto3 session does."""
 
-    stack: LocalStack
-    aws: Any = field(
-        default_factory=lambda: Session(localstack_host=f"localhost:{PORTS.ministack}")
-    )
+    endpoints: Endpoints
+    outputs: Mapping[str, str]
+    callback_url: str
+    aws: Any
+    local: LocalStack | None = None
     workers: list[RunningWorker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -88,16 +93,38 @@ class Cloud:
         self.logs: CloudWatchLogsClient = self.aws.client("logs")
         self._dynamodb: DynamoDBServiceResource = self.aws.resource("dynamodb")
 
-    @property
-    def endpoints(self) -> Endpoints:
-        return self.stack.endpoints
+    @classmethod
+    def of_processes(cls, stack: LocalStack, ports: Ports = PORTS) -> Cloud:
+        """The local cloud, started and ended by these tests."""
+        return cls(
+            endpoints=stack.endpoints,
+            outputs=stack.outputs,
+            callback_url=LocalUrls.from_outputs(stack.outputs, ports.aws_endpoint_url).callback_url,
+            aws=Session(localstack_host=f"localhost:{ports.ministack}"),
+            local=stack,
+        )
+
+    @classmethod
+    def of_outputs(cls, deployed: Deployed) -> Cloud:
+        """A stack that somebody else runs, with the credentials of this shell."""
+        return cls(
+            endpoints=deployed.endpoints,
+            outputs=deployed.outputs,
+            callback_url=deployed.callback_url,
+            aws=boto3.Session(region_name=deployed.endpoints.region),
+        )
 
     @property
-    def outputs(self) -> dict[str, str]:
-        return self.stack.outputs
+    def stack(self) -> LocalStack:
+        """The local cloud's processes."""
+        assert self.local is not None, (
+            "This test needs processes of the local cloud: give it the mark `local`."
+        )
+        return self.local
 
-    def add_worker(self, **settings: str) -> RunningWorker:
-        service = self.stack.start_worker(**settings)
+    def add_worker(self, source: Path = ROOT, **settings: str) -> RunningWorker:
+        """source: of the release that the worker is of."""
+        service = self.stack.start_worker(source, **settings)
         ready = next(
             line
             for line in _json_lines(service.log.read_text())
@@ -143,11 +170,9 @@ class Cloud:
 
     def close_connection(self, connection_id: str) -> None:
         """End a client's WebSocket from the server's side."""
-        urls = LocalUrls.from_outputs(self.outputs, PORTS.aws_endpoint_url)
         # localstack-client knows one endpoint for all; this API's is the stage's own.
-        management = ministack.session().client(
-            "apigatewaymanagementapi", endpoint_url=urls.callback_url
-        )
+        session = ministack.session() if self.local else self.aws
+        management = session.client("apigatewaymanagementapi", endpoint_url=self.callback_url)
         management.delete_connection(ConnectionId=connection_id)
 
     def lambda_log(self, function: str) -> list[str]:
@@ -172,7 +197,7 @@ def running_cloud() -> Iterator[Cloud]:
         states_wait_scale=STATES_WAIT_SCALE,
     )
     with stack:
-        cloud = Cloud(stack)
+        cloud = Cloud.of_processes(stack)
         for _ in range(WORKERS):
             cloud.add_worker()
         yield cloud

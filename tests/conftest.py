@@ -1,4 +1,6 @@
-"""The local cloud that integration and browser tests share: started once, ended whatever happens."""
+"""The cloud that integration and browser tests share: the local one, started once and ended whatever
+happens, or with `--stack` one that is deployed, which is left running.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -8,7 +10,22 @@ from typing import NoReturn
 import pytest
 
 from tests.cloud import Cloud, running_cloud
+from tests.deployed import NotFound, look_up
 from tests.person import Person, sign_up
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--stack", help="test this deployed stack, by its outputs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--stack"):
+        return
+    for item in items:
+        mark = item.get_closest_marker("local")
+        if mark is not None:
+            (why,) = mark.args
+            item.add_marker(pytest.mark.skip(reason=f"needs the local cloud: it {why}"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,9 +37,16 @@ def _unwind_when_told_to_end() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
-    with running_cloud() as running:
-        yield running
+def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    stack = request.config.getoption("--stack")
+    if not stack:
+        with running_cloud() as running:
+            yield running
+        return
+    try:
+        yield Cloud.of_outputs(look_up(stack))
+    except NotFound as reason:
+        pytest.exit(str(reason), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

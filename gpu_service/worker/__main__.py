@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from functools import partial
+from pathlib import Path
 
 from aws_lambda_powertools import Logger
 
@@ -10,6 +12,7 @@ from chatcore.adapters.async_posts import AsyncApiGatewayPosts
 from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
+from chatcore.adapters.ecs import protect
 from chatcore.adapters.spot import spot_notice
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
@@ -20,6 +23,8 @@ from chatcore.domain.calendar import LANES
 from chatcore.domain.errors import Misconfigured
 from chatcore.settings import WorkerSettings
 from gpu_service.worker.interpreter import keep_gaps_short
+from gpu_service.worker.protection import protect_while_busy
+from gpu_service.worker.pulse import beat
 from gpu_service.worker.threads import Threads
 from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
 
@@ -64,14 +69,19 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stopping.set)
     keep_gaps_short()
-    noticing = asyncio.create_task(
-        _leave_on_notice(settings.instance_metadata_url, worker.stopping, logger)
-    )
+    beside = [
+        asyncio.create_task(
+            _leave_on_notice(settings.instance_metadata_url, worker.stopping, logger)
+        ),
+        asyncio.create_task(_be_spared(settings.ecs_agent_uri, worker, logger)),
+        asyncio.create_task(_show_pulse(settings.pulse_path)),
+    ]
     try:
         async with posts:
             await worker.run()
     finally:
-        noticing.cancel()
+        for task in beside:
+            task.cancel()
         await engine.close()
         calls.close()
         polls.close()
@@ -85,6 +95,16 @@ async def _leave_on_notice(metadata_url: str, stopping: asyncio.Event, logger: L
         notice = await spot_notice(metadata_url, on_trouble)
         logger.warning("spot.notice", extra={"notice": notice})
         stopping.set()
+
+
+async def _be_spared(agent_uri: str, worker: Worker, logger: Logger) -> None:
+    if agent_uri:
+        await protect_while_busy(lambda: worker.is_busy, partial(protect, agent_uri), logger)
+
+
+async def _show_pulse(path: str) -> None:
+    if path:
+        await beat(Path(path))
 
 
 def main() -> int:

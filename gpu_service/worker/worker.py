@@ -95,6 +95,11 @@ class Worker:
     _early_cancels: dict[str, int] = field(default_factory=dict)
     _elsewhere: "set[asyncio.Task[None]]" = field(default_factory=set)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether runs are in the making here."""
+        return bool(self._live)
+
     async def run(self) -> None:
         """Until `stopping` is set and the runs in the making are over or handed back."""
         parts = self.parts

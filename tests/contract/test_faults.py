@@ -247,7 +247,7 @@ WRITES: dict[str, tuple[str, Callable[[Stores, Run], Any]]] = {
     "checkpoints": ("Query", lambda stores, run: stores.runs.checkpoints(run.run_id)),
     "messages": ("Query", lambda stores, run: stores.messages.newest(run.chat_id, 9, None)),
     "ledger": ("GetItem", lambda stores, run: stores.ledgers.get(run.user_id)),
-    "put_ledger": ("PutItem", lambda stores, run: put_again(stores, run.user_id)),
+    "put_ledger": ("UpdateItem", lambda stores, run: put_again(stores, run.user_id)),
     "charge": ("UpdateItem", lambda stores, run: stores.ledgers.charge(run.user_id, "r", 9)),
     "usage": (
         "Query",
@@ -430,7 +430,7 @@ class TestAnAccountInTrouble:
             calendar = Calendar(Tier.FREE)
             return dispatch(stores, lanes, calendar, user.user_id, run.run_id, run.weight, NOW_MS)
 
-        through.strike("PutItem", fault, 1 if fault is Fault.LOST else ALWAYS)
+        through.strike("UpdateItem", fault, 1 if fault is Fault.LOST else ALWAYS)
         if fault is Fault.LOST:
             # It happened, and its repeat by the client below us finds the account written.
             charged = once()

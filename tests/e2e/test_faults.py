@@ -27,7 +27,10 @@ from websockets.uri import parse_uri
 from tests.cloud import SLOTS, WORKERS, Cloud, RunningWorker, eventually
 from tests.person import TERMINAL, TERMINAL_EVENTS, Answer, Line, Person, new_message_id
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("kills and freezes workers, Triton and the emulator"),
+]
 
 LONG = 400
 """Numbers that an answer counts to: some twenty seconds of it."""

@@ -42,6 +42,7 @@ def test_a_network_that_is_gone_for_thirty_seconds_costs_no_text(
     window.faults = [fault for fault in window.faults if "ERR_INTERNET_DISCONNECTED" not in fault]
 
 
+@pytest.mark.local("kills a worker")
 def test_a_killed_worker_cuts_the_text_back_and_it_goes_on(
     signed_in: Window, cloud: Cloud, alice: Person
 ) -> None:

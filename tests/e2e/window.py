@@ -60,6 +60,13 @@ class Window:
         self.part("send").click()
 
     @property
+    def expected_hosts(self) -> set[str]:
+        """Those of the page, the two APIs and Cognito: nobody else may be asked for anything."""
+        told = self.cloud.endpoints
+        urls = (told.web_url, told.http_url, told.ws_url, told.aws_endpoint_url)
+        return {urlsplit(url).hostname or "" for url in urls}
+
+    @property
     def answers(self) -> Locator:
         return self.page.locator("[data-testid=message][data-role=assistant]")
 

@@ -106,6 +106,7 @@ def test_cancel_of_a_finished_run_tells_how_it_ended(alice: Person) -> None:
     assert run["status"] == "completed"
 
 
+@pytest.mark.local("takes all slots of workers whose number it knows")
 @pytest.mark.usefixtures("busy_engine")
 def test_cancel_of_a_queued_run_ends_it_at_once(alice: Person, cloud: Cloud) -> None:
     with alice.line() as line:
@@ -133,6 +134,7 @@ def _nothing_was_made(person: Person, answer: Answer, line: Line) -> None:
     assert line.is_alive()
 
 
+@pytest.mark.local("takes all slots of workers whose number it knows")
 def test_a_queued_run_is_told_of_when_attached_to_and_goes_on_when_a_slot_is_free(
     alice: Person, busy_engine: BusyEngine
 ) -> None:

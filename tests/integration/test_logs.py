@@ -8,7 +8,10 @@ import pytest
 from tests.cloud import Cloud, Row, eventually
 from tests.person import Person
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("reads the logs of all processes"),
+]
 
 SECRET_PROMPT = "My neighbour Xanthippe keeps a zebrafinch called Quetzal."
 SECRET_WORDS = ("Xanthippe", "zebrafinch", "Quetzal")

@@ -11,7 +11,10 @@ import pytest
 from deploy.page import NotPublished, page_config, publish
 from tests.cloud import Cloud
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("puts another page into the stack's bucket"),
+]
 
 
 @pytest.fixture

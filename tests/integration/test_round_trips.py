@@ -35,7 +35,10 @@ from local import worker as local_worker
 from tests.cloud import PORTS, Cloud, eventually
 from tests.person import Person, new_message_id
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("counts the calls of a worker in its own process"),
+]
 
 ROOT = Path(__file__).parents[2]
 LANES = tuple(map(str, calendar.LANES))

@@ -30,7 +30,10 @@ from tritonclient.utils import InferenceServerException
 
 from local import triton
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("starts a Triton of its own"),
+]
 
 _ROOT = Path(__file__).parents[2]
 _VENV = _ROOT / ".local" / "venvs" / "triton"

@@ -11,7 +11,10 @@ import pytest
 from tests.cloud import WORKERS, Cloud, Row, RunningWorker, eventually
 from tests.person import Answer, Line, Person
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("ends workers and reads their logs"),
+]
 
 LONG = "Please count to 250."
 LONG_ANSWER = "The demo engine counts to 250: " + ", ".join(map(str, range(1, 251))) + "."

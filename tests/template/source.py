@@ -71,7 +71,8 @@ def references(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if key == "Ref":
-                yield inner
+                # SAM knows `!Ref Function.Alias`.
+                yield inner.partition(".")[0]
             elif key == "Fn::GetAtt":
                 yield inner.partition(".")[0]
             elif key == "Fn::Sub":

@@ -213,7 +213,10 @@ class TestWhoseCall:
         asked_for = {":0": {"S": "chat of u"}}
         heard.dynamo("Query", "messages", ExpressionAttributeValues=asked_for, Limit=9)
         heard.dynamo("GetItem", "ledgers", Key=user)
-        heard.dynamo("PutItem", "ledgers", Item=user)
+        account = {"#0": "active", "#1": "waiting"}
+        heard.dynamo("UpdateItem", "ledgers", Key=user, ExpressionAttributeNames=account)
+        charge = {"#0": "charged"}
+        heard.dynamo("UpdateItem", "ledgers", Key=user, ExpressionAttributeNames=charge)
         heard.dynamo("UpdateItem", "runs", Key=run, ExpressionAttributeNames={"#0": "epoch"})
         write = {"TransactItems": [{"Update": {"TableName": "stack-runs", "Key": run}}]}
         heard.call("DynamoDB", "TransactWriteItems", write, {})
@@ -228,8 +231,8 @@ class TestWhoseCall:
                 "DynamoDB.UpdateItem runs",
                 "SQS.ReceiveMessage lane",
             ],
-            "dispatch": ["DynamoDB.GetItem ledgers", "DynamoDB.PutItem ledgers"],
-            "stream": ["DynamoDB.UpdateItem runs"],
+            "dispatch": ["DynamoDB.GetItem ledgers", "DynamoDB.UpdateItem ledgers"],
+            "stream": ["DynamoDB.UpdateItem ledgers", "DynamoDB.UpdateItem runs"],
             "settle": ["DynamoDB.TransactWriteItems", "SQS.DeleteMessage lane"],
         }
         assert bill.write_units["settle"] == 2

@@ -197,7 +197,9 @@ class WorkerSettings:
     worker was told to stop; first_token_timeout_s, next_token_timeout_s: how long an engine may be
     silent before the run is handed back; history_bytes: for the chats that it keeps in memory;
     instance_metadata_url: where EC2 gives notice that it takes
-    the machine away, empty where it is no Spot Instance."""
+    the machine away, empty where it is no Spot Instance; ecs_agent_uri: of the agent that can have ECS
+    spare this task, empty where ECS does not run it; pulse_path: the file that shows that it is alive,
+    empty where nobody looks."""
 
     tables: TableNames
     lane_base_url: str
@@ -216,6 +218,8 @@ class WorkerSettings:
     next_token_timeout_s: float
     history_bytes: int
     instance_metadata_url: str
+    ecs_agent_uri: str
+    pulse_path: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
@@ -238,6 +242,27 @@ class WorkerSettings:
             next_token_timeout_s=source.number("NEXT_TOKEN_TIMEOUT_S", 15),
             history_bytes=source.whole("HISTORY_BYTES", 256 * 1024 * 1024),
             instance_metadata_url=source.text_or("INSTANCE_METADATA_URL", ""),
+            ecs_agent_uri=source.text_or("ECS_AGENT_URI", ""),
+            pulse_path=source.text_or("PULSE_PATH", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSettings:
+    """model_prefix: the model's folder in the bucket, without slashes at its ends; models_path: the folder
+    that it is put into, under the same path."""
+
+    model_bucket: str
+    model_prefix: str
+    models_path: Path
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WeightsSettings":
+        source = _Environment(environment)
+        return cls(
+            model_bucket=source.text("MODEL_BUCKET"),
+            model_prefix=source.text("MODEL_PREFIX"),
+            models_path=Path(source.text("MODELS_PATH")),
         )
 
 

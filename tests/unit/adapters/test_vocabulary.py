@@ -1,5 +1,7 @@
 """The vocabulary is there and is the right one, or the worker does not start and says why."""
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -7,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiktoken
+from tiktoken_ext import openai_public
 
-from chatcore.adapters.vocabulary import load_vocabulary
+from chatcore.adapters.vocabulary import _ranks, load_vocabulary
 from chatcore.domain.errors import Misconfigured
+from chatcore.domain.markup import ASSISTANT, USER, opening, turn
 from local import vocabulary
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +36,29 @@ def test_it_counts_tokens_of_any_script() -> None:
     count = load_vocabulary(PACKAGED)
     assert [count(text) for text in ("", "Hello world", "<|im_start|>")] == [0, 2, 6]
     assert count("こんにちは世界") < count("👩‍👩‍👧‍👦" * 3)
+
+
+def test_counts_are_those_of_gpt_oss(monkeypatch: pytest.MonkeyPatch) -> None:
+    # tiktoken would download the ranks; these are packaged, and the same to the byte.
+    def packaged(url: str, expected_hash: str) -> dict[bytes, int]:
+        ranks = _ranks(json.loads(PACKAGED.read_text())["bpe_ranks"])
+        lines = (base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
+        assert hashlib.sha256(b"".join(lines)).hexdigest() == expected_hash
+        return ranks
+
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", packaged)
+    harmony = tiktoken.Encoding(**openai_public.o200k_harmony())
+    count = load_vocabulary(PACKAGED)
+    texts = (
+        "It's 3.14159 o'clock — naïve café, ÇA VA?\r\n\n\tdef f(x): return x",
+        "こんにちは世界 👩‍👩‍👧‍👦 привет مرحبا",
+        turn(USER, "What is <|start|> of a turn?") + opening(ASSISTANT),
+    )
+    for text in texts:
+        assert count(text) == len(harmony.encode(text, allowed_special="all"))
+    # Its own marks are one token each there: people's text never holds one (`markup.defused`).
+    assert len(harmony.encode("<|start|>", allowed_special="all")) == 1
+    assert count("<|start|>") > 1
 
 
 def spoilt(folder: Path, how: str) -> Path:

@@ -24,6 +24,7 @@ from chatcore.adapters.dynamo.items import (
 from chatcore.adapters.dynamo.runs import DynamoRuns
 from chatcore.adapters.dynamo.scans import scan_page
 from chatcore.adapters.dynamo.tables import Tables
+from chatcore.adapters.dynamo.versions import changes
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Message
@@ -106,7 +107,8 @@ class DynamoLedgers:
         # One that nobody has written yet is of version 0.
         seen = former if former_version else LedgerItem.user_id.does_not_exist()
         with translated():
-            self.tables.ledger.of(ledger).save(condition=seen)
+            item = self.tables.ledger.of(ledger)
+            item.update(changes(item), condition=seen)
 
     def charge(self, user_id: str, run_id: str, charged: int) -> None:
         known = LedgerItem.charged[run_id].exists()
