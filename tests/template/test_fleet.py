@@ -465,7 +465,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
             _table("WorkersTable"),
         },
         "dynamodb:PutItem": {
-            *map(_table, ("RunsTable", "MessagesTable", "SummariesTable", "LedgersTable")),
+            *map(_table, ("RunsTable", "MessagesTable", "SummariesTable")),
             _table("WorkersTable"),
         },
         "dynamodb:Query": {_table("CheckpointsTable"), _table("MessagesTable")},

@@ -490,4 +490,13 @@ describe("watching the chat that is open", () => {
     await clock.pass(60_000);
     expect(watches(first)).toEqual(["c_1", "c_1"]);
   });
+
+  it("says nothing where an older server does not know what that is", async () => {
+    const { client, open, socket, events } = stage();
+    await open();
+    client.watch("c_1");
+    const before = events.length;
+    socket().hears({ type: "error", code: "action_unknown", message: "", ref: null, retry_at: null });
+    expect(events).toHaveLength(before);
+  });
 });

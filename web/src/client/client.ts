@@ -234,6 +234,8 @@ export class ChatClient {
       message: frame.message,
       retryAt: frame.retry_at,
     };
+    // An older server, as after a step back, which does not watch chats: nobody has to hear of it.
+    if (frame.code === "action_unknown") return;
     if (frame.ref === null) {
       this.options.onEvent({ kind: "problem", problem });
       return;
