@@ -13,7 +13,10 @@ from chatcore.domain.moment import rfc3339
 from tests.cloud import Cloud, Row, eventually
 from tests.person import Person, sign_in
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("cannot wait for three hours, and scans the tables of everybody"),
+]
 
 TABLES = (
     "chats",
