@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SOURCES = (
     "template.yaml",
     "gpu_service/template.yaml",
+    "operations/template.yaml",
     "samconfig.toml",
     "functions",
     "layers",
@@ -86,6 +87,8 @@ class Deployment:
             "WebOrigin": ports.web_url,
             # The template fills in the id of the WebSocket API, unknown before the first deploy.
             "CallbackUrl": f"{apis}/{{apiId}}/{_WEBSOCKET_STAGE}",
+            # The emulator refuses a template with saved queries in it.
+            "Console": "disabled",
         }
         self._environment = clean_environment(
             {

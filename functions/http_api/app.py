@@ -28,7 +28,7 @@ from chatcore.adapters.stepfunctions import (
     StatesPurges,
     states_client,
 )
-from chatcore.adapters.trace import current_trace_id
+from chatcore.adapters.trace import current_parent, current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
 from chatcore.domain.identity import User, may_be_id
@@ -329,6 +329,7 @@ def send_message(
         message_id=body.message_id,
         text=body.text,
         trace_id=trace_id,
+        trace_parent=current_parent(),
     )
     submitted = _granted(submit(stores, lanes, inboxes, tiers.current(), send, now_ms()))
     run_id = submitted.run.run_id

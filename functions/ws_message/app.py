@@ -18,7 +18,7 @@ from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.measures import of_refusal, of_send
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
-from chatcore.adapters.trace import current_trace_id
+from chatcore.adapters.trace import current_parent, current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
 from chatcore.domain.identity import User
@@ -130,6 +130,7 @@ def _send(caller: Caller, action: ws.Send) -> Sequence[ws.Event] | Refusal:
         text=action.text,
         viewer=caller.connection_id,
         trace_id=caller.trace_id,
+        trace_parent=current_parent(),
     )
     submitted = submit(stores, lanes, inboxes, tiers.current(), send, now_ms())
     if isinstance(submitted, Refusal):

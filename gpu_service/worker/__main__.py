@@ -19,6 +19,7 @@ from chatcore.adapters.ssm import SsmTiers, ssm_client
 from chatcore.adapters.stepfunctions import StatesCompactions, StatesWaits, states_client
 from chatcore.adapters.triton import TritonEngine
 from chatcore.adapters.vocabulary import load_vocabulary
+from chatcore.adapters.xray import XRaySegments, xray_client
 from chatcore.domain.calendar import LANES
 from chatcore.domain.errors import Misconfigured
 from chatcore.settings import WorkerSettings
@@ -56,6 +57,7 @@ async def serve(settings: WorkerSettings, logger: Logger) -> None:
         polls=polls,
         logger=logger,
         now_ms=now_ms,
+        put_segment=XRaySegments(xray_client(), logger).put,
     )
     limits = WorkerLimits(
         slots=settings.slots,

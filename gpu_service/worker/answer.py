@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 
 from aws_lambda_powertools import Logger
 
+from chatcore.adapters.xray import Segment
 from chatcore.domain import lease
 from chatcore.domain.calendar import returns_of
 from chatcore.domain.errors import (
@@ -52,6 +53,7 @@ from gpu_service.worker.prompting import Asked, Gathered, Prompting
 from gpu_service.worker.pull import Turn
 from gpu_service.worker.threads import Calls
 from gpu_service.worker.timings import Timings
+from gpu_service.worker.tracing import segment_of
 
 CHECKPOINT_EVERY_S = 1.0
 CHARGE_EVERY_MS = 3_000
@@ -63,10 +65,14 @@ FAULT_PAUSE_S = 2
 """How long a run that met a fault of its engine waits before it is tried again."""
 
 
+PutSegment = Callable[[Segment], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What an answer needs. tiers: their settings as they stand; live: the runs being made, by id;
-    early_cancels: asked for too early, and when."""
+    """What an answer needs. put_segment: of a traced run, at its end; it never raises. tiers: their
+    settings as they stand; live: the runs being made, by id; early_cancels: asked for too early, and
+    when."""
 
     stores: Stores
     lanes: Lanes
@@ -84,6 +90,7 @@ class Maker:
     inbox: str
     first_token_timeout_s: float
     next_token_timeout_s: float
+    put_segment: PutSegment
     live: dict[str, LiveRun]
     early_cancels: dict[str, int]
 
@@ -113,7 +120,13 @@ class Maker:
         gathering = asyncio.create_task(self.prompting.gathered(delivery, claimed))
         try:
             outcome = await self.calls(
-                claim, self.stores.runs, job.run_id, self.worker_id, self.inbox, self.now_ms()
+                claim,
+                self.stores.runs,
+                job.run_id,
+                self.worker_id,
+                self.inbox,
+                self.now_ms(),
+                look_first=delivery.is_twin,
             )
             if isinstance(outcome, Mine):
                 claimed.set()
@@ -393,6 +406,9 @@ class Maker:
         await self._until_dispatched(live)
         await self.aftermath.told(delivery.job, stored)
         await delivery.acknowledge()
+        segment = segment_of(live, stored, self.now_ms())
+        if segment is not None:
+            await self.calls(self.put_segment, segment)
 
     async def _bury(self, job: Job, run: Run, fault: Exception | None) -> None:
         """After the end is committed: the user has his answer, this is for whoever looks into it."""

@@ -54,6 +54,7 @@ BACKLOGS = Measures(
         "waiting": MetricUnit.Count,
         "backlog_slot_s": MetricUnit.Seconds,
         "starts_per_s": MetricUnit.CountPerSecond,
+        "stalled": MetricUnit.Count,
     },
 )
 
@@ -122,12 +123,16 @@ def of_end(live: LiveRun, stored: Run) -> dict[str, object]:
     }
 
 
-def of_backlog(tier: Tier, waiting: int, slot_s: float, starts_per_s: float) -> dict[str, object]:
-    """slot_s: for how long a run of the tier keeps a slot; starts_per_s: how many get one, fleet-wide."""
+def of_backlog(
+    tier: Tier, waiting: int, slot_s: float, starts_per_s: float, paused: bool
+) -> dict[str, object]:
+    """slot_s: for how long a run of the tier keeps a slot; starts_per_s: how many get one, fleet-wide;
+    paused: none is to get one."""
     values = {
         "waiting": waiting,
         "backlog_slot_s": waiting * slot_s,
         "starts_per_s": starts_per_s,
+        "stalled": int(waiting > 0 and not starts_per_s and not paused),
     }
     return BACKLOGS.of(SERVICE, values, tier)
 

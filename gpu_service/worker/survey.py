@@ -114,6 +114,7 @@ class Survey:
         if not await self.calls(self.stores.calendars.publish, told, former.backlog.at_ms):
             return
         slot_s = fleet_slot_s(beats, tier, now_ms)
-        measured = of_backlog(tier, sum(waiting), slot_s, backlog.starts_per_s)
+        paused = self.puller.tiers[tier].paused
+        measured = of_backlog(tier, sum(waiting), slot_s, backlog.starts_per_s, paused)
         # What the fleet is scaled by.
         self.logger.info("tier.backlog", extra=measured)

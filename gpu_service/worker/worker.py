@@ -26,7 +26,7 @@ from chatcore.protocol.queue import Attach, Cancel, Drain, Offer
 from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
 from chatcore.services.attach import frames_for
 from gpu_service.worker.aftermath import Aftermath
-from gpu_service.worker.answer import Maker
+from gpu_service.worker.answer import Maker, PutSegment
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.checkpoints import Checkpoints
 from gpu_service.worker.delivery import Delivery
@@ -74,6 +74,7 @@ class WorkerParts:
     polls: Calls
     logger: Logger
     now_ms: Callable[[], int]
+    put_segment: PutSegment = lambda segment: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ class Worker:
             inbox=inbox,
             first_token_timeout_s=self.limits.first_token_timeout_s,
             next_token_timeout_s=self.limits.next_token_timeout_s,
+            put_segment=parts.put_segment,
             live=self._live,
             early_cancels=self._early_cancels,
         )

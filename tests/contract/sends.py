@@ -16,7 +16,15 @@ def send_of(
     user: User = ALICE,
     chat_id: str | None = None,
 ) -> Send:
-    return Send(user=user, chat_id=chat_id, message_id=message_id, text=text, viewer="socket-1")
+    return Send(
+        user=user,
+        chat_id=chat_id,
+        message_id=message_id,
+        text=text,
+        viewer="socket-1",
+        trace_id="1-581cf771-a006649127e371903a2de979",
+        trace_parent="53995c3f42cd8ad8",
+    )
 
 
 def admitted(stores: Stores, send: Send, now_ms: int = NOW_MS) -> Run:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.cloud import Cloud, Row, eventually
+from tests.measured import measured
 from tests.person import Person
 
 pytestmark = [
@@ -42,6 +43,10 @@ def test_one_trace_id_joins_a_runs_lines_from_the_lambda_to_the_worker(
     (ended,) = [line for line in told if line["message"] == "run.ended"]
     assert ended["output_tokens"] == run["usage"]["output_tokens"]
     assert ended["status"] == "completed"
+    found = measured(ended)
+    assert found.dimensions == {"service": "worker", "tier": alice.tier}
+    assert 0 < found.values["ttft_ms"] <= found.values["total_ms"]
+    assert found.values["completed"] == 1
 
 
 def test_the_lambda_that_took_a_prompt_logs_its_run_and_trace_id(
@@ -59,6 +64,8 @@ def test_the_lambda_that_took_a_prompt_logs_its_run_and_trace_id(
     told = eventually(line, "the Lambda's line on the run", deadline_s=10)
     assert told["run_id"] == run["run_id"]
     assert told["trace_id"] == cloud.run(run["run_id"])["trace_id"]
+    assert measured(told).values == {"sends": 1}
+    assert measured(told).dimensions == {"service": "http_api", "tier": alice.tier}
 
 
 def test_no_log_holds_anybodys_words(alice: Person, cloud: Cloud) -> None:

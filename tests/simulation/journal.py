@@ -33,7 +33,6 @@ class JournalLogger:
 
     @property
     def service(self) -> str:
-        """As Powertools' logger has it: metrics are told by it."""
         return self.who
 
     def info(self, message: str, extra: object = None) -> None:

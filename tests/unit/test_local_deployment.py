@@ -11,7 +11,7 @@ from local.deployment import LocalUrls, fingerprint
 def tree(tmp_path: Path) -> Path:
     (tmp_path / "template.yaml").write_text("Resources: {}")
     (tmp_path / "samconfig.toml").write_text("version = 0.1")
-    for folder in ("functions/http_api", "layers/chatcore/chatcore", "statemachines"):
+    for folder in ("functions/http_api", "layers/chatcore/chatcore", "operations", "statemachines"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "functions/http_api/app.py").write_text("handler = None")
     return tmp_path
@@ -41,6 +41,7 @@ def test_the_same_tree_has_the_same_fingerprint(tree: Path) -> None:
     "path",
     [
         "template.yaml",
+        "operations/template.yaml",
         "functions/http_api/app.py",
         "layers/chatcore/chatcore/new.py",
         "statemachines/purge.asl.yaml",

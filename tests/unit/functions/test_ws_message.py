@@ -297,3 +297,15 @@ def test_the_run_is_in_its_lane_before_anything_is_said(
     monkeypatch.setattr(load_function("ws_message"), "posts", Looking())
     cloud.say(SEND)
     assert depths == [1]
+
+
+def test_a_send_of_a_sampled_trace_is_traced_on(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, parent = "1-581cf771-a006649127e371903a2de979", "53995c3f42cd8ad8"
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={root};Parent={parent};Sampled=1")
+    run = cloud.database.runs[sent(cloud)]
+    assert (run.trace_id, run.trace_parent) == (root, parent)
+    received = cloud.lanes.receive(Lane(Tier.FREE), 0)
+    assert received is not None
+    assert (received.item.trace_id, received.item.trace_parent) == (root, parent)

@@ -13,6 +13,7 @@ from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
 from chatcore.adapters.memory.states import MemoryCompactions, MemoryWaits
 from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.memory.tiers import MemoryTiers
+from chatcore.adapters.xray import Segment
 from chatcore.domain.admission import Send
 from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 ALICE = User("user-alice", Tier.FREE)
 ANSWER = "The answer is forty two and a bit more"
+TRACE_ID = "1-581cf771-a006649127e371903a2de979"
 QUIET = Logger(service="worker", level="CRITICAL")
 LIMITS = WorkerLimits(slots=2, drain_s=5.0, first_token_timeout_s=10.0, next_token_timeout_s=4.0)
 
@@ -114,6 +116,7 @@ class Stage:
     calls: Calls = field(default_factory=Calls)
     limits: WorkerLimits = LIMITS
     logger: Logger = QUIET
+    segments: list[Segment] = field(default_factory=list)
     runs: _Remembered = field(default_factory=_Remembered)
     database: MemoryDatabase = field(init=False)
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
@@ -139,13 +142,14 @@ class Stage:
         chat_id: str | None = None,
         viewer: str | None = "socket-1",
         text: str = "What is the answer?",
+        trace_parent: str = "",
     ) -> Run:
         outcome = submit(
             self.stores,
             self.lanes,
             self.inboxes,
             self.tiers.current(),
-            Send(user, chat_id, message_id, text, viewer),
+            Send(user, chat_id, message_id, text, viewer, TRACE_ID, trace_parent),
             now_ms(),
         )
         assert isinstance(outcome, Submitted)
@@ -166,6 +170,7 @@ class Stage:
             polls=LongPolls(),
             logger=self.logger,
             now_ms=now_ms,
+            put_segment=self.segments.append,
         )
         worker = Worker(worker_id, parts, self.limits)
         task = asyncio.get_running_loop().create_task(worker.run())

@@ -1,6 +1,7 @@
 """What a worker measures of its runs and of itself, as its log lines say it to CloudWatch."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -180,7 +181,7 @@ class TestACancel:
         stage.start()
         await asyncio.sleep(2)
         run = stage.send()
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.4)
         stage.inboxes.send("worker-1", Cancel(run_id=run.run_id, asked_ms=now_ms()))
         await asyncio.sleep(5)
         _, found = ended(lines)
@@ -265,16 +266,17 @@ class TestTheWorker:
 
     @in_virtual_time
     async def test_tells_of_each_post_once_also_of_the_last_ones(self, lines: Lines) -> None:
-        stage = stage_of(lines, FOUR_WORDS)
+        limits = replace(Stage().limits, drain_s=20.0)
+        stage = stage_of(lines, words("so it goes on and on and on", 1.0), limits=limits)
         stage.screens.outcomes["socket-1"] = [Posted.THROTTLED, Posted.FAILED, Posted.THROTTLED]
         worker = stage.start()
         stage.send()
-        await asyncio.sleep(12)
-        stage.send("message-0002")
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
+        # It says the rest while it leaves.
         await stage.stopped(worker)
         told = [measured(line).values for line in lines.all("worker.slots")]
         taken = len(stage.screens.told)
+        assert told[-1]["posts"] > 0
         assert sum(each["posts"] for each in told) == taken + 3
         assert sum(each["post_failures"] for each in told) == 1
         assert sum(each["throttled_posts"] for each in told) == 2

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import pytest
 from aws_lambda_powertools import Logger
 
 from chatcore.adapters.memory.database import MemoryDatabase
@@ -15,7 +16,7 @@ from chatcore.domain.beat import BEAT_EVERY_MS, BEAT_FRESH_MS, Beat
 from chatcore.domain.calendar import LANES, Backlog
 from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.lanes import RETURNS, Lane
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import Stores
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.survey import PUBLISH_EVERY_MS, Survey
@@ -214,13 +215,33 @@ class TestBacklogs:
             (told,) = [line for line in made.told.infos if line["tier"] == "free"]
             # Two jobs, each for the mean of 10 and 20 seconds.
             found = measured(told)
-            assert found.values == {"waiting": 2, "backlog_slot_s": 30.0, "starts_per_s": 0.5}
+            assert found.values == {
+                "waiting": 2,
+                "backlog_slot_s": 30.0,
+                "starts_per_s": 0.5,
+                "stalled": 0,
+            }
             assert found.units == {
                 "waiting": "Count",
                 "backlog_slot_s": "Seconds",
                 "starts_per_s": "Count/Second",
+                "stalled": "Count",
             }
             assert found.dimensions == {"service": "worker", "tier": "free"}
+
+    @pytest.mark.parametrize(("paused", "stalled"), [(False, 1), (True, 0)])
+    @in_virtual_time
+    async def test_from_which_nothing_is_begun_stand_still_unless_that_is_wanted(
+        self, paused: bool, stalled: int
+    ) -> None:
+        with fleet() as made:
+            survey = made.join()
+            now = DEFAULTS[Tier.FREE]
+            survey.puller.adopt({**DEFAULTS, Tier.FREE: replace(now, paused=paused)})
+            put(made.lanes, FREE, ["f1"])
+            await asyncio.sleep(1)
+            told = {line["tier"]: measured(line).values["stalled"] for line in made.told.infos}
+            assert told == {"free": stalled, "plus": 0, "pro": 0, "background": 0}
 
     @in_virtual_time
     async def test_need_not_be_asked_for_by_who_sees_nothing_waiting(self) -> None:

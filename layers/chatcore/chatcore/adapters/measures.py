@@ -48,10 +48,11 @@ class Measures:
 
 SENDS = Measures(("run.submitted",), {"sends": MetricUnit.Count})
 
-REFUSALS = Measures(
-    ("action.refused", "frame.refused", "request.refused"),
-    dict.fromkeys(("refused", "budget_rejections", "busy", "faults"), MetricUnit.Count),
-)
+_REFUSED = ("action.refused", "frame.refused", "request.refused")
+
+REFUSALS = Measures(_REFUSED, dict.fromkeys(("refused", "budget_rejections"), MetricUnit.Count))
+
+TROUBLES = Measures(_REFUSED, dict.fromkeys(("busy", "faults"), MetricUnit.Count), by_tier=False)
 
 CONNECTIONS = Measures(
     ("connection.authorized", "connection.refused"),
@@ -59,7 +60,7 @@ CONNECTIONS = Measures(
     by_tier=False,
 )
 
-OF_FUNCTIONS = (SENDS, REFUSALS, CONNECTIONS)
+OF_FUNCTIONS = (SENDS, REFUSALS, TROUBLES, CONNECTIONS)
 
 
 def of_send(service: str, tier: Tier, repeat: bool) -> dict[str, object]:
@@ -70,9 +71,9 @@ def of_send(service: str, tier: Tier, repeat: bool) -> dict[str, object]:
 def of_refusal(service: str, code: Code, tier: Tier | None) -> dict[str, object]:
     """What a client was told in place of what it asked for: by us on purpose, or because something failed."""
     if code is Code.INTERNAL_ERROR:
-        return REFUSALS.of(service, {"faults": 1}, tier)
+        return TROUBLES.of(service, {"faults": 1})
     if code is Code.BUSY:
-        return REFUSALS.of(service, {"busy": 1}, tier)
+        return TROUBLES.of(service, {"busy": 1})
     rejected = 1 if code is Code.BUDGET_EXHAUSTED else None
     return REFUSALS.of(service, {"refused": 1, "budget_rejections": rejected}, tier)
 

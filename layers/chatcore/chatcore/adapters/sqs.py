@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chatcore.adapters.aws import session
+from chatcore.adapters.trace import header_of
 from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.lanes import Lane
 from chatcore.ports import Received
@@ -57,6 +58,7 @@ class SqsLanes:
                 DelaySeconds=delay_s,
                 # SQS fair queues: one user's flood does not delay the others in his lane.
                 MessageGroupId=job.user_id,
+                **_trace_of(job),
             )
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(error) from error
@@ -208,6 +210,16 @@ class SqsInboxes:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _trace_of(job: Job) -> dict[str, Any]:
+    """Whoever sends the job, and however often: it is part of the trace of its user's send."""
+    if not job.trace_parent:
+        return {}
+    header = header_of(job.trace_id, job.trace_parent)
+    return {
+        "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}
+    }
 
 
 def _unavailable(error: ClientError | BotoCoreError) -> StoreUnavailable:

@@ -21,7 +21,8 @@ ACCOUNT_CLOSED_WORDS = "This account is being deleted. Nothing new can be starte
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """What a user asks for. chat_id None: make a chat for it. viewer: the connection to stream to."""
+    """What a user asks for. chat_id None: make a chat for it. viewer: the connection to stream to;
+    trace_parent: as a run has it."""
 
     user: User
     chat_id: str | None
@@ -29,6 +30,7 @@ class Send:
     text: str
     viewer: str | None = None
     trace_id: str = ""
+    trace_parent: str = ""
 
     @property
     def run_id(self) -> str:
@@ -156,6 +158,7 @@ def _admit(
         prior_seq=chat.last_seq,
         viewers=watchers,
         trace_id=send.trace_id,
+        trace_parent=send.trace_parent,
         summary_id=chat.summary_id,
         untitled=chat.title is None,
     )

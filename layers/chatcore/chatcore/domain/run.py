@@ -119,7 +119,8 @@ class Run:
     points of the stored answer; summary_id: of the chat's summary when it was admitted, empty where there
     was none; untitled: the chat had no title then; context: how its prompt was made up, known from its end
     on. Of a summary, message_seq is the last place that it is to speak for, prior_seq the last one that
-    the former speaks for, and summary_tokens the most that it may have.
+    the former speaks for, and summary_tokens the most that it may have. trace_parent: of a traced run, what
+    its worker's part of the trace hangs on, empty where it is not traced.
     """
 
     run_id: str
@@ -155,6 +156,7 @@ class Run:
     usage: Usage | None = None
     length: int = 0
     trace_id: str = ""
+    trace_parent: str = ""
     kind: Kind = Kind.ANSWER
     summary_id: str = ""
     summary_tokens: int = 0

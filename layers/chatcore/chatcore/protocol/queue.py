@@ -21,9 +21,9 @@ class BadBody(Terminal):
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A run that waits for a slot. SQS delivers it; the run's lease decides who works on it.
 
-    created_ms, favourite, prefix_tokens, prior_seq: as the run has them; offered_ms: when its favourite
-    was told of it, 0 where it was not; kind, summary_id: likewise the run's; task_token: of the execution
-    that waits for its end, empty where none does.
+    created_ms, favourite, prefix_tokens, prior_seq, trace_parent: as the run has them; offered_ms: when
+    its favourite was told of it, 0 where it was not; kind, summary_id: likewise the run's; task_token: of
+    the execution that waits for its end, empty where none does.
     """
 
     run_id: str
@@ -37,6 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False
     prior_seq: int = 0
     offered_ms: int = 0
     trace_id: str = ""
+    trace_parent: str = ""
     kind: Kind = Kind.ANSWER
     summary_id: str = ""
     task_token: str = ""
@@ -95,6 +96,7 @@ def job_for(run: Run) -> Job:
         prefix_tokens=run.prefix_tokens,
         prior_seq=run.prior_seq,
         trace_id=run.trace_id,
+        trace_parent=run.trace_parent,
         kind=run.kind,
         summary_id=run.summary_id,
     )

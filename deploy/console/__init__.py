@@ -1,0 +1,1 @@
+"""Makes operations/template.yaml: what an operator looks at in CloudWatch, and what calls him."""
