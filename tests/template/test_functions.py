@@ -34,7 +34,7 @@ ENVIRONMENTS = {
         "EXPORTS_BUCKET",
         "POWERTOOLS_SERVICE_NAME",
     },
-    "WsAuthorizerFunction": {"TICKETS_TABLE", "POWERTOOLS_SERVICE_NAME"},
+    "WsAuthorizerFunction": {"TICKETS_TABLE", "WEB_ORIGIN", "POWERTOOLS_SERVICE_NAME"},
     "WsMessageFunction": {
         *_TABLES,
         *_STANDING,

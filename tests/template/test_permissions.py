@@ -8,16 +8,14 @@ import pytest
 
 from tests.template.source import RESOURCES, of_type, properties, references
 
-_OF_A_CHAT = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
-_RECORDS = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable", "LedgersTable"}
-_STANDING = {"CalendarsTable", "WorkersTable"}
 _LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-lane-*"
 _INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"
 _CONNECTIONS = (
     "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}"
-    ":${WebSocketApi}/${WebSocketStage}/POST/@connections/*"
+    ":${WebSocketApi}/v1/POST/@connections/*"
 )
 _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
+_OF_A_CHAT = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
 _EXPORT_EXECUTIONS = (
     "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
     ":execution:${AWS::StackName}-export:*"
@@ -45,6 +43,21 @@ _OF_A_STATE_MACHINE = {
 }
 
 
+# Of whoever takes sends and stops runs. What is asked for in fact: tests/contract/test_permissions.py.
+_SENDS = {
+    "dynamodb:GetItem": {
+        "CalendarsTable",
+        "ChatsTable",
+        "LedgersTable",
+        "RunsTable",
+        "WorkersTable",
+    },
+    "dynamodb:PutItem": {"ChatsTable", "MessagesTable", "RunsTable"},
+    "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
+    "dynamodb:Query": {"CheckpointsTable", "MessagesTable"},
+}
+
+
 def _log(group: str) -> dict[str, set[str]]:
     return {"logs:CreateLogStream": {group}, "logs:PutLogEvents": {group}}
 
@@ -52,10 +65,9 @@ def _log(group: str) -> dict[str, set[str]]:
 # Role → action → what it may be done to: a logical id, or the pattern of an ARN.
 PERMISSIONS: dict[str, dict[str, set[str]]] = {
     "HttpApiRole": {
-        "dynamodb:GetItem": {*_RECORDS, *_STANDING},
-        "dynamodb:PutItem": {*_RECORDS, "TicketsTable"},
-        "dynamodb:Query": {*_RECORDS, _INDEX, "UsageTable"},
-        "dynamodb:UpdateItem": {*_RECORDS, "UsageTable"},
+        **_SENDS,
+        "dynamodb:PutItem": {*_SENDS["dynamodb:PutItem"], "TicketsTable"},
+        "dynamodb:Query": {*_SENDS["dynamodb:Query"], _INDEX, "UsageTable"},
         "sqs:SendMessage": {_LANES, _INBOXES},
         "dynamodb:ConditionCheckItem": {"LedgersTable"},
         "states:StartExecution": {
@@ -77,10 +89,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_TRACES,
     },
     "WsMessageRole": {
-        "dynamodb:GetItem": {*_RECORDS, *_STANDING},
-        "dynamodb:PutItem": _RECORDS,
-        "dynamodb:Query": _RECORDS,
-        "dynamodb:UpdateItem": {*_RECORDS, "UsageTable"},
+        **_SENDS,
         "sqs:SendMessage": {_LANES, _INBOXES},
         "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
@@ -88,11 +97,11 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_TRACES,
     },
     "PurgeChatRole": {
-        "dynamodb:BatchWriteItem": _OF_A_CHAT,
-        "dynamodb:DeleteItem": _OF_A_CHAT,
-        "dynamodb:GetItem": _OF_A_CHAT,
-        "dynamodb:Query": _OF_A_CHAT,
-        "dynamodb:PutItem": {"MessagesTable", "RunsTable"},
+        "dynamodb:BatchWriteItem": {"CheckpointsTable", "MessagesTable"},
+        "dynamodb:DeleteItem": {"ChatsTable", "RunsTable", "SummariesTable"},
+        "dynamodb:GetItem": {"RunsTable"},
+        "dynamodb:Query": {"CheckpointsTable", "MessagesTable", "SummariesTable"},
+        "dynamodb:PutItem": {"MessagesTable"},
         "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
         "sqs:SendMessage": {_INBOXES},
         **_log("PurgeChatLogs"),

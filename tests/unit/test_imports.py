@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "TIERS_PARAMETER": "/stack/tiers",
     "EXPORTS_BUCKET": "exports",
     "USER_POOL_ID": "us-east-1_pool",
+    "WEB_ORIGIN": "https://chat.example.com",
     "POWERTOOLS_SERVICE_NAME": "imports",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",

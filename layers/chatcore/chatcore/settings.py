@@ -79,11 +79,15 @@ class HttpApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class WsAuthorizerSettings:
+    """web_origin: the page's, the only one that a browser may open a socket from."""
+
     tables: TableNames
+    web_origin: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WsAuthorizerSettings":
-        return cls(tables=_Environment(environment).tables("tickets"))
+        source = _Environment(environment)
+        return cls(tables=source.tables("tickets"), web_origin=source.text("WEB_ORIGIN"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "EXPORT_STATE_MACHINE_ARN": f"{_MACHINES}:export",
     "EXPORTS_BUCKET": "stack-exports",
     "USER_POOL_ID": "eu-central-1_pool",
+    "WEB_ORIGIN": "https://chat.example.com",
     "POWERTOOLS_SERVICE_NAME": "test",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,7 +213,10 @@ class TestItsFunction:
     def test_tells_its_connection(self, cloud: Cloud, name: str) -> None:
         assert [frame["type"] for frame in frames(cloud, name)] == FRAMES[name]
 
-    def test_lets_a_ticket_in_once(self, cloud: Cloud) -> None:
+    def test_lets_a_ticket_in_once(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        function = load_function("ws_authorizer")
+        origin = event("ws_authorizer", "connect")["headers"]["Origin"]
+        monkeypatch.setattr(function, "settings", replace(function.settings, web_origin=origin))
         user = User(
             event("ws_message", "ping")["requestContext"]["authorizer"]["user_id"], Tier.PLUS
         )
