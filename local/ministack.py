@@ -34,8 +34,11 @@ def session() -> boto3.Session:
     )
 
 
-def service(venv: Path, home: Path, port: int, log: Path) -> Service:
-    """The emulator on a loopback port, with its state under `home`."""
+def service(
+    venv: Path, home: Path, port: int, log: Path, *, states_wait_scale: float = 1.0
+) -> Service:
+    """The emulator on a loopback port, with its state under `home`. states_wait_scale: how long state
+    machines wait, of what they are told to: tests have no hours."""
     scratch = home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     environment = clean_environment(
@@ -50,6 +53,7 @@ def service(venv: Path, home: Path, port: int, log: Path) -> Service:
             "S3_DATA_DIR": str(home / "s3"),
             "TMPDIR": str(scratch),
             "LAMBDA_EXECUTOR": "local",
+            "SFN_WAIT_SCALE": str(states_wait_scale),
             # It would clean up containers of its own making at every start: no Docker here.
             "DOCKER_HOST": f"unix://{scratch / 'no-docker.sock'}",
             # Listeners that nobody here asks for.

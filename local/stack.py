@@ -33,8 +33,9 @@ class LocalStack:
     """A context manager: inside it everything runs, behind it nothing does.
 
     `fresh`: without what an earlier start has kept. `worker_settings` and `engine_settings` are
-    added to the environment of the workers and of Triton. The build is kept either way. `source`: of the
-    release whose template and functions are deployed; all else is this one's.
+    added to the environment of the workers and of Triton. The build is kept either way. `states_wait_scale`:
+    how long state machines wait, of what they are told to. `source`: of the release whose template and
+    functions are deployed; all else is this one's.
     `aws` and `engine` are the processes of MiniStack and Triton. Raises Unfit when a port or the folder
     is in use, ProcessFailure when a part does not start.
     """
@@ -52,6 +53,7 @@ class LocalStack:
         fresh: bool = False,
         worker_settings: Mapping[str, str] | None = None,
         engine_settings: Mapping[str, str] | None = None,
+        states_wait_scale: float = 1.0,
         source: Path = ROOT,
     ) -> None:
         self.home = ROOT / ".local" / name
@@ -63,6 +65,7 @@ class LocalStack:
         self._fresh = fresh
         self._source = source
         self._worker_settings = dict(worker_settings or {})
+        self._states_wait_scale = states_wait_scale
         self._engine_settings = {
             # Each worker counts slots of its own; here they share one engine.
             "DEMO_SLOTS": str((worker.SLOTS + worker.EXTRA_SLOTS) * max(workers, 1)),
@@ -168,6 +171,7 @@ class LocalStack:
                 self.home,
                 self._ports.ministack,
                 self.logs / "ministack.log",
+                states_wait_scale=self._states_wait_scale,
             )
             self._run(self.aws, cleanup)
         stack_name = self._deploy(self._source)

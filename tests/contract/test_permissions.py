@@ -31,7 +31,7 @@ from tests.contract.conftest import make_tables
 from tests.template.test_apis import HTTP_ROUTES, WEBSOCKET_ROUTES
 from tests.template.test_permissions import PERMISSIONS
 from tests.unit.functions.cloud import Cloud
-from tests.unit.functions.events import connect_event
+from tests.unit.functions.events import ID_CLAIMS, connect_event
 from tests.unit.functions.loading import Context, event_loop, load_function
 
 USER = "user-alice"
@@ -214,7 +214,7 @@ def test_http_api(calls: Calls, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -
 
     def ask(method: str, path: str, body: Any = None) -> Any:
         route = re.sub("^/(chat|run)s/[^/]+", r"/\1s/{\1_id}", path)
-        asked.add(f"{method} {route}")
+        asked.add(f"{method} {re.sub('/e_.+', '/{export_id}', route)}")
         with calls.of_function():
             reply = cloud.http(method, path, body)
         assert reply.status < 300, reply.body
@@ -239,6 +239,9 @@ def test_http_api(calls: Calls, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -
     ask("POST", "/tickets")
     ask("GET", "/me")
     ask("GET", "/me/usage")
+    export_id = ask("POST", "/me/export")["export_id"]
+    ask("GET", f"/me/export/{export_id}")
+    ask("DELETE", "/me", {"email": ID_CLAIMS["email"]})
     assert asked == HTTP_ROUTES
     assert calls.made == allowed("HttpApiRole")
 

@@ -15,6 +15,12 @@ _CONNECTIONS = (
     ":${WebSocketApi}/v1/POST/@connections/*"
 )
 _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
+_OF_A_CHAT = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
+_EXPORT_EXECUTIONS = (
+    "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
+    ":execution:${AWS::StackName}-export:*"
+)
+_EXPORT_FILES = "${ExportsBucket.Arn}/*"
 _FUNCTIONS = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
 )
@@ -63,7 +69,15 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "dynamodb:PutItem": {*_SENDS["dynamodb:PutItem"], "TicketsTable"},
         "dynamodb:Query": {*_SENDS["dynamodb:Query"], _INDEX, "UsageTable"},
         "sqs:SendMessage": {_LANES, _INBOXES},
-        "states:StartExecution": {"PurgeStateMachine"},
+        "dynamodb:ConditionCheckItem": {"LedgersTable"},
+        "states:StartExecution": {
+            "PurgeStateMachine",
+            "PurgeAccountStateMachine",
+            "ExportStateMachine",
+        },
+        "states:DescribeExecution": {_EXPORT_EXECUTIONS},
+        "s3:GetObject": {_EXPORT_FILES},
+        "s3:ListBucket": {"ExportsBucket"},
         "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
         **_log("HttpApiLogs"),
@@ -97,6 +111,61 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "lambda:InvokeFunction": {"PurgeChatFunction"},
         **_OF_A_STATE_MACHINE,
     },
+    "PurgeAccountRole": {
+        "dynamodb:BatchWriteItem": {*_OF_A_CHAT, "UsageTable", "TicketsTable"},
+        "dynamodb:DeleteItem": {*_OF_A_CHAT, "LedgersTable"},
+        "dynamodb:GetItem": {*_OF_A_CHAT, "LedgersTable"},
+        "dynamodb:Query": {*_OF_A_CHAT, "UsageTable"},
+        "dynamodb:Scan": {"TicketsTable"},
+        "dynamodb:PutItem": {"MessagesTable"},
+        "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
+        "sqs:SendMessage": {_INBOXES},
+        "s3:ListBucket": {"ExportsBucket"},
+        "s3:DeleteObject": {_EXPORT_FILES},
+        "cognito-idp:AdminDeleteUser": {"UserPool"},
+        "cognito-idp:AdminDisableUser": {"UserPool"},
+        "cognito-idp:AdminUserGlobalSignOut": {"UserPool"},
+        **_log("PurgeAccountLogs"),
+        **_TRACES,
+    },
+    "PurgeAccountStateMachineRole": {
+        "lambda:InvokeFunction": {"PurgeAccountFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "ExportAccountRole": {
+        "dynamodb:GetItem": {"LedgersTable"},
+        "dynamodb:Query": {"ChatsTable", "MessagesTable", "SummariesTable", "UsageTable"},
+        "s3:PutObject": {_EXPORT_FILES},
+        "cognito-idp:AdminGetUser": {"UserPool"},
+        **_log("ExportAccountLogs"),
+        **_TRACES,
+    },
+    "ExportStateMachineRole": {
+        "lambda:InvokeFunction": {"ExportAccountFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "DrainWorkerRole": {
+        "dynamodb:GetItem": {"WorkersTable"},
+        "sqs:SendMessage": {_INBOXES},
+        **_log("DrainWorkerLogs"),
+        **_TRACES,
+    },
+    "DrainStateMachineRole": {
+        "lambda:InvokeFunction": {"DrainWorkerFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "RedriveRunsRole": {
+        "dynamodb:GetItem": {"RunsTable", "LedgersTable", "CalendarsTable"},
+        "dynamodb:Scan": {"RunsTable"},
+        "dynamodb:UpdateItem": {"RunsTable", "LedgersTable"},
+        "sqs:SendMessage": {_LANES},
+        **_log("RedriveRunsLogs"),
+        **_TRACES,
+    },
+    "RedriveStateMachineRole": {
+        "lambda:InvokeFunction": {"RedriveRunsFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
     "CompactChatRole": {
         "dynamodb:GetItem": {"ChatsTable", "SummariesTable"},
         "dynamodb:PutItem": {"RunsTable"},
@@ -121,7 +190,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
 
 # The services behind these take no resource in a policy, or only an account-wide one.
 WITHOUT_RESOURCE = ("xray:", "logs:", "cloudwatch:DescribeAlarms")
-WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS, _FUNCTIONS}
+WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS, _FUNCTIONS, _EXPORT_EXECUTIONS, _EXPORT_FILES}
 
 
 def _listed(value: object) -> list[Any]:
