@@ -50,7 +50,7 @@ help:
 	@echo 'make images      build the images of the GPU fleet with Docker (see docs/fleet.md)'
 	@echo 'make lock        bring the lock files in line with the .in files (UPGRADE=1 renews all pins)'
 	@echo 'make bench-ttft  measure the time to first token, hop by hop (FULL=1: more prompts)'
-	@echo 'make bench-cost  count what a prompt costs in AWS calls (FULL=1: longer answers too)'
+	@echo 'make bench-cost  what a prompt costs in AWS calls and in dollars (DATA=trace, FULL=1: longer answers)'
 	@echo 'make bench-cancel  from a stop to the free slot (FULL=1: more of them)'
 	@echo 'make bench-resume  viewers who drop out and come back (FULL=1: more of them)'
 	@echo 'make bench-crash  workers killed in mid-answer (FULL=1: more of them)'
@@ -59,6 +59,7 @@ help:
 	@echo 'make bench-client  weight and pace of the page, a reconnect storm (DATA=trace, SUITE=one, FULL=1)'
 	@echo 'make bench-scheduling  policies side by side on traces (DATA=their folder, SUITE=one, FULL=1)'
 	@echo 'make bench-context  what comes back into a long chat (DATA=its folder, SUITE=one, FULL=1)'
+	@echo 'make scale       200 million daily users on paper: cells, quotas, a day in dollars'
 	@echo 'make bench-worker  streams that one worker carries on one core (FULL=1: longer trials)'
 	@echo 'make clean       remove environments, builds and the kept data of the local cloud'
 
@@ -109,6 +110,8 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/images/.ready $(WEB_PACK
 	@echo '==> API documents'
 	@$(PY) -m local.api_documents --check
 	@cd web && npm run --silent generate -- --check
+	@echo '==> Numbers of docs/scale.md'
+	@$(PY) -m bench.scale --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
 
@@ -128,9 +131,13 @@ images:
 	docker build --platform linux/amd64 --file gpu_service/triton/Dockerfile --tag chatcore-triton \
 		--build-arg TRITON_REPOSITORY=$(TRITON_REPOSITORY) --build-arg TRITON_DIGEST=$(TRITON_DIGEST) .
 
-.PHONY: bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood
-bench-ttft bench-cost bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
+.PHONY: bench-ttft bench-cancel bench-resume bench-crash bench-flood
+bench-ttft bench-cancel bench-resume bench-crash bench-flood: bench-%: $(SETUP)
 	@$(PY) -m bench.$* $(if $(FULL),--full)
+
+.PHONY: bench-cost
+bench-cost: $(SETUP)
+	@$(PY) -m bench.cost $(if $(DATA),--data "$(DATA)") $(if $(FULL),--full)
 
 .PHONY: bench-stream
 bench-stream: $(VENVS)/dev/.ready
@@ -150,6 +157,10 @@ bench-scheduling: $(VENVS)/dev/.ready
 bench-context: $(SETUP)
 	@$(PY) -m bench.context $(if $(DATA),--data "$(DATA)") $(foreach name,$(SUITE),--suite $(name)) \
 		$(if $(FULL),--full)
+
+.PHONY: scale
+scale: $(VENVS)/dev/.ready
+	@$(PY) -m bench.scale
 
 .PHONY: bench-worker
 bench-worker: $(VENVS)/dev/.ready

@@ -1,13 +1,7 @@
-"""A bill of AWS calls, and what it comes to by list prices.
+"""A bill of AWS calls, and what it comes to by list prices (`bench/prices.toml`).
 
-Prices of us-east-1 without free tiers and volume discounts, as third parties quote the vendor's pages (the
-pages themselves fill their tables in the reader's browser):
-SQS:      https://cloudburn.io/blog/amazon-sqs-pricing of March 2026; standard queues
-DynamoDB: https://airbyte.com/data-engineering-resources/dynamodb-pricing of July 2025; on demand, tables of
-          the standard class, since the cut of November 2024
-
-The first page also names a surcharge of $0.10 a million for fair queues, without saying which requests it
-is on; it is left out here.
+Fair queues cost more on standard queues, by a page that does not say which requests it is on; here it is
+left out, and `bench.answer_cost` has it as a line of its own.
 """
 
 from __future__ import annotations
@@ -16,21 +10,29 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-SQS_USD_PER_MILLION = 0.40
-READ_USD_PER_MILLION = 0.125
-WRITE_USD_PER_MILLION = 0.625
+from bench.prices import prices
+
+_PRICES = prices()
 
 POST = "ApiGatewayManagementApi.PostToConnection"
 
 
 @dataclass
 class Bill:
-    """calls: by step and call, such as `SQS.SendMessage lane`; units: DynamoDB's, by step."""
+    """calls: by step and call, such as `SQS.SendMessage lane`; units: DynamoDB's, by step, and those written
+    by table; frames: those
+    posted, by type, and their bytes; log_bytes, log_lines: of the lines that name the run, by who said them;
+    handler_cpu_s: of the Lambda's thread, without the counting."""
 
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     read_units: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     write_units: Counter[str] = field(default_factory=Counter)
+    table_write_units: Counter[str] = field(default_factory=Counter)
     frame_types: Counter[str] = field(default_factory=Counter)
+    frame_bytes: int = 0
+    log_bytes: Counter[str] = field(default_factory=Counter)
+    log_lines: Counter[str] = field(default_factory=Counter)
+    handler_cpu_s: float = 0.0
 
     def in_all(self) -> int:
         return sum(self.calls.values())
@@ -53,7 +55,7 @@ class Bill:
     def usd(self) -> float:
         """Of queues and tables; Lambda and API Gateway are not in it."""
         return (
-            self.of_service("SQS") * SQS_USD_PER_MILLION
-            + sum(self.read_units.values()) * READ_USD_PER_MILLION
-            + sum(self.write_units.values()) * WRITE_USD_PER_MILLION
-        ) / 1e6
+            self.of_service("SQS") * _PRICES["sqs_request"].usd_each
+            + sum(self.read_units.values()) * _PRICES["dynamodb_read"].usd_each
+            + sum(self.write_units.values()) * _PRICES["dynamodb_write"].usd_each
+        )

@@ -1,10 +1,10 @@
-"""`make bench-cost`: what a run and an idle worker cost in AWS calls.
+"""`make bench-cost`: what a run and an idle worker cost in AWS calls, and what that is in dollars.
 
 The real handler of ws_message and the real worker run in this process, against the emulator's tables and
 queues (bench.cost_stage); botocore's event hooks see every call they make (bench.meter). Counted are an
 idle worker's calls, a prompt's whole bill for answers of several lengths, and runs' under load
-(bench.cost_load). All figures are counts: the emulator is slow, and its times say nothing of AWS. Owns the
-order of it and the report.
+(bench.cost_load). These are counts: the emulator is slow, and its times say nothing of AWS. Their prices
+are bench.cost_priced's. Owns the order of it and the report.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import cloud, cost_load
+from bench import cloud, cost_load, cost_priced, trace
 from bench.bill import Bill
+from bench.cost_priced import MEAN_TOKENS, MEDIAN_TOKENS, Counted
 from bench.cost_stage import SLOTS, TOKENS_PER_S, Chat, Stage, serving, set_environment
+from bench.lengths import Lengths, lengths
 from bench.meter import RUN_STEPS, STANDING_STEPS, Meter
 from bench.report import Figure, Goal, finish, reported
 from chatcore.domain.tiers import Tier
@@ -42,9 +45,13 @@ class Size:
     load: cost_load.Size
 
 
-QUICK = Size((129, 500), 40.0, cost_load.Size(one_by_one=8, load_s=11.0, crowds={0.8: 20, 1.5: 48}))
+QUICK = Size(
+    (MEDIAN_TOKENS, MEAN_TOKENS, 500),
+    40.0,
+    cost_load.Size(one_by_one=8, load_s=11.0, crowds={0.8: 20, 1.5: 48}),
+)
 FULL = Size(
-    (129, 500, 1000, 2000),
+    (MEDIAN_TOKENS, MEAN_TOKENS, 500, 1000, 2000),
     120.0,
     cost_load.Size(one_by_one=20, load_s=30.0, crowds={0.8: 20, 1.5: 100}),
 )
@@ -53,7 +60,7 @@ FULL = Size(
 @dataclass(frozen=True)
 class Found:
     """idle: scaled to an hour; bills: by the answer's length; standing: of the worker meanwhile; title: of a
-    chat."""
+    chat; metrics: how many series the worker publishes."""
 
     idle: Mapping[str, float]
     bills: Mapping[int, Bill]
@@ -61,24 +68,32 @@ class Found:
     runs_per_s: float
     phases: list[cost_load.Phase]
     title: Mapping[str, float]
+    metrics: int
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.cost", description=__doc__)
     parser.add_argument("--full", action="store_true", help="longer answers, and longer")
-    size = FULL if parser.parse_args().full else QUICK
-    return cloud.main(lambda: bench(size))
+    parser.add_argument("--data", type=Path, help="the Azure trace, or its folder")
+    given = parser.parse_args()
+    try:
+        usual = lengths(given.data)
+    except trace.Missing as missing:
+        print(f"chatcore: {missing}", file=sys.stderr)
+        return 1
+    return cloud.main(lambda: bench(FULL if given.full else QUICK, usual))
 
 
-def bench(size: Size) -> None:
-    console = Console()
+def bench(size: Size, usual: Lengths) -> None:
+    # Wide tables: a file has no width, and the default would break every cell.
+    console = Console(width=None if sys.stdout.isatty() else 140)
     with cloud.running_cloud(console, workers=0, slots=1) as running:
         settings = local_worker.environment(ROOT, cloud.PORTS, running.stack.outputs)
         set_environment(settings)
         meter = Meter(session().client("dynamodb", endpoint_url=cloud.PORTS.aws_endpoint_url))
         meter.attach()
         found = asyncio.run(_measure(settings, meter, size, console))
-    _report(console, found)
+    _report(console, found, usual)
 
 
 async def _measure(
@@ -95,7 +110,8 @@ async def _measure(
             _say(console, f"an answer of {tokens} tokens: {tokens / TOKENS_PER_S:.0f} s")
             bills[tokens], standing[tokens] = await _prompt(stage, tokens)
         await _until_twins_are_gone([*bills.values(), *(phase.own for phase in phases)])
-    return Found(idle, bills, standing, runs_per_s, phases, _per_title(meter.background))
+    title = _per_title(meter.background)
+    return Found(idle, bills, standing, runs_per_s, phases, title, len(meter.metrics))
 
 
 def _per_title(bill: Bill) -> dict[str, float]:
@@ -136,6 +152,7 @@ async def _idle(meter: Meter, idle_s: float) -> dict[str, float]:
         "sqs_requests": bill.of_service("SQS"),
         "dynamodb_read_units": sum(bill.read_units.values()),
         "dynamodb_write_units": sum(bill.write_units.values()),
+        "log_bytes": sum(bill.log_bytes.values()),
         "usd": bill.usd(),
     }
     return {name: count / hours for name, count in counts.items()}
@@ -170,7 +187,7 @@ async def _until_twins_are_gone(bills: list[Bill]) -> None:
     raise RuntimeError("a run's twin was not acknowledged")
 
 
-def _report(console: Console, found: Found) -> None:
+def _report(console: Console, found: Found, usual: Lengths) -> None:
     figures: dict[str, Figure] = {"capacity_runs_per_s": round(found.runs_per_s, 2)}
     goals: dict[str, Goal] = {}
     for tokens, bill in found.bills.items():
@@ -183,6 +200,7 @@ def _report(console: Console, found: Found) -> None:
             "sqs_requests": bill.of_service("SQS"),
             "frames_posted": sum(bill.frame_types.values()),
             "lambda_invocations": 1,
+            "log_bytes": sum(bill.log_bytes.values()),
             "standing_calls_meanwhile": beside.in_all(),
         }
         figures[f"tokens_{tokens}"] = {
@@ -190,7 +208,9 @@ def _report(console: Console, found: Found) -> None:
             "calls": {step: bill.of_step([step]) for step in RUN_STEPS},
             "read_units": dict(bill.read_units),
             "write_units": dict(bill.write_units),
+            "write_units_by_table": dict(bill.table_write_units),
             "frames": dict(bill.frame_types),
+            "log_bytes_of": dict(bill.log_bytes),
             "standing": {step: beside.of_step([step]) for step in STANDING_STEPS},
         }
         goals |= {f"{name}_at_{tokens}": reported(total) for name, total in totals.items()}
@@ -204,7 +224,7 @@ def _report(console: Console, found: Found) -> None:
         console,
         "A message in a chat that exists, by one viewer; its worker is known, lives and has room. Not in "
         "it: the connection's own ticket (one HTTP request, one Lambda, one write) and authorizer (one "
-        "Lambda, one delete). Units are "
+        "Lambda, one delete), whose share is in the prices. Units are "
         "computed from the items' sizes by DynamoDB's rules (bench/dynamo_units.py).",
     )
     console.print(_loads(found.phases))
@@ -245,6 +265,13 @@ def _report(console: Console, found: Found) -> None:
         f"idle_{name}_per_hour": Goal(round(count, 6), "reported", True)
         for name, count in found.idle.items()
     }
+    idle = found.idle
+    counted = Counted(
+        found.bills, idle["usd"], idle["log_bytes"], found.metrics, found.title["usd"]
+    )
+    priced, in_usd = cost_priced.report(console, counted, usual)
+    figures["priced"] = priced
+    goals |= in_usd
     finish(console, "cost", figures, goals)
 
 

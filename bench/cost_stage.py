@@ -85,15 +85,28 @@ class PacedEngine:
             yield Generated(TOKEN, Usage(input_tokens, 0, number), "stop" if last else None)
 
 
-class Said(logging.Handler):
-    """How often the worker has logged what."""
+class Lines(logging.Handler):
+    """Notes each line as it would be written."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter, said_by: str) -> None:
         super().__init__()
+        self.meter = meter
+        self.said_by = said_by
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.meter.note_line(self.format(record), self.said_by)
+
+
+class Said(Lines):
+    """How often the worker has logged what, too."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__(meter, "worker")
         self.counts: Counter[str] = Counter()
         self.ready = asyncio.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
         self.counts[str(record.msg)] += 1
         if record.msg == "worker.ready":
             self.ready.set()
@@ -101,11 +114,13 @@ class Said(logging.Handler):
 
 @dataclass
 class Chat:
-    """chat_id: None before its first message."""
+    """chat_id: None before its first message. connection_id: the one that it is open on. With another for
+    each message the former ones would go on watching, and each frame be posted to them too."""
 
     user_id: str
     tier: Tier
     chat_id: str | None = None
+    connection_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass
@@ -113,16 +128,24 @@ class Stage:
     meter: Meter
     engine: PacedEngine
     said: Said
-    _handler: Callable[[dict[str, Any], Any], object] = field(
-        default_factory=lambda: _ws_message().handler
-    )
+    _handler: Callable[[dict[str, Any], Any], object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        function = _ws_message()
+        # Its lines are measured here, at the level that the template gives it.
+        lines = Lines(self.meter, "function")
+        lines.setFormatter(function.logger.registered_handler.formatter)
+        function.logger.removeHandler(function.logger.registered_handler)
+        function.logger.addHandler(lines)
+        function.logger.setLevel("INFO")
+        self._handler = function.handler
 
     async def ask(self, bill: Bill, chat: Chat) -> None:
         """One message and its whole answer, on this bill. Raises RuntimeError where there is none."""
         message_id = uuid.uuid4().hex
         event = {
             "requestContext": {
-                "connectionId": message_id,
+                "connectionId": chat.connection_id,
                 "authorizer": {"user_id": chat.user_id, "tier": str(chat.tier)},
             },
             "body": json.dumps(
@@ -134,21 +157,28 @@ class Stage:
                 }
             ),
         }
-        last_frame = self.meter.last_frame(message_id)
-        sender = SENDER.set(Sender(bill, message_id))
+        last_frame = self.meter.last_frame(chat.connection_id)
+        sender = SENDER.set(Sender(bill, chat.connection_id))
         try:
-            await asyncio.to_thread(self._handler, event, LAMBDA_CONTEXT)
+            cpu_s = await asyncio.to_thread(self._handle, event)
+            bill.handler_cpu_s += cpu_s
         finally:
             SENDER.reset(sender)
         chat.chat_id = chat.chat_id or chat_id_for(chat.user_id, message_id)
         if await asyncio.wait_for(last_frame, PATIENCE_S) == "error":
             raise RuntimeError("a send was refused")
 
+    def _handle(self, event: dict[str, Any]) -> float:
+        """CPU seconds of the handler's thread; what counting took of them the meter takes off the bill."""
+        begun_s = time.thread_time()
+        self._handler(event, LAMBDA_CONTEXT)
+        return time.thread_time() - begun_s
+
 
 @asynccontextmanager
 async def serving(settings: Mapping[str, str], meter: Meter) -> AsyncIterator[Stage]:
     """`settings`: of a local worker, which the environment holds already."""
-    stage = Stage(meter, PacedEngine(), Said())
+    stage = Stage(meter, PacedEngine(), Said(meter))
     worker = _worker(settings, stage)
     running = asyncio.create_task(worker.run())
     ready = asyncio.create_task(stage.said.ready.wait())
@@ -184,7 +214,8 @@ def _worker(settings: Mapping[str, str], stage: Stage) -> Worker:
     """Put together as gpu_service.worker.__main__ does, but for engine, posts and log."""
     client = sqs_client(CALLS + len(LANES) + 1)
     tables = {name: settings[f"{name.upper()}_TABLE"] for name in KEYS}
-    logger = Logger(service="bench-worker", level="INFO", logger_handler=stage.said)
+    logger = Logger(service="worker", level="INFO", logger_handler=stage.said)
+    logger.append_keys(worker_id="bench")
     parts = WorkerParts(
         stores=dynamo_stores(open_tables(TableNames(**tables), CALLS)),
         lanes=SqsLanes(client, settings["LANE_BASE_URL"]),
@@ -207,4 +238,4 @@ def _worker(settings: Mapping[str, str], stage: Stage) -> Worker:
 
 
 def set_environment(settings: Mapping[str, str]) -> None:
-    os.environ.update({**settings, "LOG_LEVEL": "ERROR", "POWERTOOLS_SERVICE_NAME": "bench"})
+    os.environ.update({**settings, "LOG_LEVEL": "ERROR", "POWERTOOLS_SERVICE_NAME": "ws_message"})

@@ -11,7 +11,8 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -86,11 +87,12 @@ class Heard:
 @dataclass
 class Meter:
     """ask: of a session of its own, which is not heard. standing: what belongs to no run; background: what
-    chats' titles take."""
+    chats' titles take; metrics: the series that the log lines are to become in CloudWatch."""
 
     ask: DynamoDBClient
     standing: Bill = field(default_factory=Bill)
     background: Bill = field(default_factory=Bill)
+    metrics: set[tuple[str, ...]] = field(default_factory=set)
     _awaited: dict[str, asyncio.Future[str]] = field(default_factory=dict)
     _known: dict[str, Billed] = field(default_factory=dict)
     _twins: set[str] = field(default_factory=set)
@@ -126,20 +128,36 @@ class Meter:
                 step = "settle" if run is not None and run.settled else "stream"
                 bill.calls[step, POST] += 1
             bill.frame_types[frame["type"]] += 1
+            bill.frame_bytes += len(body)
         if frame["type"] in ("run.completed", "error"):
             awaited = self._awaited.pop(connection_id)
             awaited.get_loop().call_soon_threadsafe(awaited.set_result, frame["type"])
 
+    def note_line(self, line: str, said_by: str) -> None:
+        """A line of the log goes onto the bill of the run that it names; in the Lambda, of the sender."""
+        told = json.loads(line)
+        with self._lock:
+            sender = SENDER.get()
+            run = self._known.get(told.get("run_id", ""))
+            bill = sender.bill if sender else run.bill if run else self.standing
+            bill.log_bytes[said_by] += len(line.encode())
+            bill.log_lines[said_by] += 1
+            self.metrics.update(_series(told))
+
     def _before(self, **heard: Any) -> None:  # noqa: ANN401 - botocore's
+        begun_s = time.thread_time()
         params, model = heard["params"], heard["model"]
         service, operation = str(model.service_model.service_id), str(model.name)
         heard["context"]["bench_params"] = params
         # When it was begun, not when it ended: a checkpoint may end after the stream.
         heard["context"]["bench_heard"] = self.sort(service, operation, params)
+        _not_the_handlers(begun_s)
 
     def _after(self, **heard: Any) -> None:  # noqa: ANN401 - botocore's
+        begun_s = time.thread_time()
         parsed, context = heard["parsed"], heard["context"]
         self.count(context["bench_heard"], context["bench_params"], parsed)
+        _not_the_handlers(begun_s)
 
     def sort(self, service: str, operation: str, params: Mapping[str, Any]) -> Heard:
         name = f"{service}.{operation}{_target(params)}"
@@ -167,7 +185,8 @@ class Meter:
             read, written = self._units(operation, params, parsed)
             with self._lock:
                 heard.bill.read_units[heard.step] += read
-                heard.bill.write_units[heard.step] += written
+                heard.bill.write_units[heard.step] += written.total()
+                heard.bill.table_write_units.update(written)
 
     def _meet(self, sender: Sender, params: Mapping[str, Any]) -> None:
         """A send's first look names all that its run will be known by."""
@@ -246,46 +265,67 @@ class Meter:
 
     def _units(
         self, operation: str, params: Mapping[str, Any], parsed: Mapping[str, Any]
-    ) -> tuple[float, int]:
-        """Read and write units of a call."""
+    ) -> tuple[float, Counter[str]]:
+        """Read units of a call, and write units by table."""
         consistent = bool(params.get("ConsistentRead"))
+        none: Counter[str] = Counter()
         match operation:
             case "GetItem":
-                return read_units(item_bytes(parsed.get("Item")), consistent=consistent), 0
+                return read_units(item_bytes(parsed.get("Item")), consistent=consistent), none
             case "Query" | "Scan":
                 found = sum(item_bytes(item) for item in parsed.get("Items", ()))
-                return read_units(found, consistent=consistent), 0
+                return read_units(found, consistent=consistent), none
             case "TransactGetItems":
                 items = [answer.get("Item") for answer in parsed.get("Responses", ())]
-                return sum(read_units(item_bytes(each), transaction=True) for each in items), 0
+                return sum(read_units(item_bytes(each), transaction=True) for each in items), none
             case "PutItem" | "UpdateItem" | "DeleteItem":
-                return 0, self._written(params, transaction=False)
+                return 0, self._written([params], transaction=False)
             case "BatchWriteItem":
                 puts = [
                     {"TableName": table, "Item": request["PutRequest"]["Item"]}
                     for table, requests in params["RequestItems"].items()
                     for request in requests
                 ]
-                return 0, sum(self._written(put, transaction=False) for put in puts)
+                return 0, self._written(puts, transaction=False)
             case "TransactWriteItems":
                 writes = [write for entry in params["TransactItems"] for write in entry.values()]
-                return 0, sum(self._written(write, transaction=True) for write in writes)
+                return 0, self._written(writes, transaction=True)
         raise ValueError(f"no rule for DynamoDB's {operation}")
 
-    def _written(self, write: Mapping[str, Any], *, transaction: bool) -> int:
-        """The units of one write, by what the item was and what it has become."""
-        table = str(write["TableName"])
-        source = write.get("Key") or write["Item"]
-        key = {name: source[name] for name in KEYS[table.rpartition("-")[2]]}
-        place = (table, json.dumps(key, sort_keys=True))
-        found = self.ask.get_item(TableName=table, Key=key, ConsistentRead=True)
-        after: Item | None = found.get("Item")
-        with self._lock:
-            before, self._items[place] = self._items.get(place), after
-        units = write_units(before, after, transaction=transaction)
-        if table.endswith("-chats"):
-            units += index_write_units(before, after, "last_active_ms", transaction=transaction)
+    def _written(self, writes: Iterable[Mapping[str, Any]], *, transaction: bool) -> Counter[str]:
+        """The units of writes by table, by what each item was and what it has become."""
+        units: Counter[str] = Counter()
+        for write in writes:
+            table = str(write["TableName"])
+            name = table.rpartition("-")[2]
+            source = write.get("Key") or write["Item"]
+            key = {each: source[each] for each in KEYS[name]}
+            place = (table, json.dumps(key, sort_keys=True))
+            found = self.ask.get_item(TableName=table, Key=key, ConsistentRead=True)
+            after: Item | None = found.get("Item")
+            with self._lock:
+                before, self._items[place] = self._items.get(place), after
+            units[name] += write_units(before, after, transaction=transaction)
+            if name == "chats":
+                units[name] += index_write_units(
+                    before, after, "active_hour", transaction=transaction
+                )
         return units
+
+
+def _not_the_handlers(begun_s: float) -> None:
+    """CPU time of this thread since then went into counting."""
+    sender = SENDER.get()
+    if sender is not None:
+        sender.bill.handler_cpu_s -= time.thread_time() - begun_s
+
+
+def _series(told: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Each metric with the values of its dimensions, by CloudWatch's embedded metric format."""
+    for directive in told.get("_aws", {}).get("CloudWatchMetrics", ()):
+        for dimensions in directive["Dimensions"]:
+            for metric in directive["Metrics"]:
+                yield (metric["Name"], *(str(told[name]) for name in dimensions))
 
 
 def _target(params: Mapping[str, Any]) -> str:

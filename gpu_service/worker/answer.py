@@ -120,7 +120,13 @@ class Maker:
         gathering = asyncio.create_task(self.prompting.gathered(delivery, claimed))
         try:
             outcome = await self.calls(
-                claim, self.stores.runs, job.run_id, self.worker_id, self.inbox, self.now_ms()
+                claim,
+                self.stores.runs,
+                job.run_id,
+                self.worker_id,
+                self.inbox,
+                self.now_ms(),
+                look_first=delivery.is_twin,
             )
             if isinstance(outcome, Mine):
                 claimed.set()

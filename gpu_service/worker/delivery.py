@@ -30,6 +30,11 @@ class Delivery:
     calls: Calls
     text: str = ""
 
+    @property
+    def is_twin(self) -> bool:
+        """Of an offer: its favourite has most likely begun the run, or even ended it."""
+        return self.lane is not None and self.job.offered_ms > 0
+
     async def hide(self, seconds: int) -> None:
         """Raises StoreUnavailable; then it comes back when its visibility runs out."""
         if self.lane is not None:

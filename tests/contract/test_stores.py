@@ -30,6 +30,9 @@ def ending(event: Event = Event.COMPLETE, text: str = "Hi there", **changes: Any
     return dataclasses.replace(made, **changes)
 
 
+HOUR_MS = 3_600_000
+
+
 def chat_of(chat_id: str, last_active_ms: int = NOW_MS) -> Chat:
     return Chat(ALICE.user_id, chat_id, None, NOW_MS, last_active_ms)
 
@@ -59,6 +62,26 @@ class TestChats:
             if after is None:
                 break
         assert seen == ["c_6", "c_5", "c_4", "c_3", "c_2", "c_1", "c_0"]
+
+    def test_the_order_is_exact_within_an_hour_and_across_hours(self, stores: Stores) -> None:
+        # On DynamoDB the index knows the hour alone: ids that sort against the times, pages that end
+        # within an hour and between two.
+        times_ms = [0, 1, 2, HOUR_MS - 1, HOUR_MS, HOUR_MS + 1, 3 * HOUR_MS]
+        begin_ms = NOW_MS // HOUR_MS * HOUR_MS
+        for number, time_ms in enumerate(times_ms):
+            stores.chats.create(chat_of(f"c_{9 - number}", begin_ms + time_ms))
+        expected = [f"c_{9 - number}" for number in reversed(range(len(times_ms)))]
+        for limit in range(1, len(times_ms) + 1):
+            seen: list[str] = []
+            after = None
+            while True:
+                page = stores.chats.newest(ALICE.user_id, limit, after)
+                assert len(page.items) <= limit
+                seen += [chat.chat_id for chat in page.items]
+                after = page.next_key
+                if after is None:
+                    break
+            assert seen == expected, limit
 
     def test_deleted_chats_leave_the_list_at_once(self, stores: Stores) -> None:
         for name in ("c_1", "c_2", "c_3"):

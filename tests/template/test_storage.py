@@ -22,7 +22,7 @@ SHAPES = {
     "WorkersTable": ("worker_id", None, True),
     "TicketsTable": ("ticket_hash", None, True),
 }
-NUMBERS = {"seq", "last_active_ms"}
+NUMBERS = {"seq", "active_hour"}
 
 
 @pytest.mark.parametrize("table", sorted(SHAPES))
@@ -45,7 +45,7 @@ def test_tables_are_those_of_the_design() -> None:
 def test_chats_are_listed_by_activity() -> None:
     (index,) = properties("ChatsTable")["LocalSecondaryIndexes"]
     assert index["IndexName"] == "by_activity"
-    assert [key["AttributeName"] for key in index["KeySchema"]] == ["user_id", "last_active_ms"]
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["user_id", "active_hour"]
     assert index["Projection"] == {"ProjectionType": "ALL"}
 
 

@@ -290,6 +290,26 @@ class TestWhoseCall:
         heard.dynamo("PutItem", "ledgers", Item={"user_id": {"S": "u"}})
         assert sum(bill.write_units.values()) == 3 + 3
 
+    def test_log_lines_are_the_runs_that_they_name(self) -> None:
+        heard, bill = Heard(), Bill()
+        heard.send(bill)
+        with heard.handler(bill):
+            heard.meter.note_line('{"message": "run.submitted"}', "function")
+        line = json.dumps({"message": "run.claimed", "run_id": "r"})
+        heard.meter.note_line(line, "worker")
+        heard.meter.note_line('{"message": "worker.ready"}', "worker")
+        assert bill.log_lines == {"function": 1, "worker": 1}
+        assert bill.log_bytes["worker"] == len(line)
+        assert heard.meter.standing.log_lines == {"worker": 1}
+
+    def test_metrics_are_told_apart_by_their_dimensions(self) -> None:
+        heard = Heard()
+        directive = {"Dimensions": [["tier"]], "Metrics": [{"Name": "waiting"}, {"Name": "s"}]}
+        for tier in ("free", "pro", "free"):
+            told = {"tier": tier, "waiting": 1, "_aws": {"CloudWatchMetrics": [directive]}}
+            heard.meter.note_line(json.dumps(told), "worker")
+        assert len(heard.meter.metrics) == 4
+
     async def test_posts_are_the_runs_and_the_last_one_is_told(self) -> None:
         heard, bill = Heard(), Bill()
         heard.send(bill)

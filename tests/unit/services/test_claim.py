@@ -1,15 +1,29 @@
 """Claim: what a later epoch takes over, and that from then on no former one is believed."""
 
+from typing import Any, cast
+
 import pytest
 
 from chatcore.domain import lease
 from chatcore.domain.run import Run
 from chatcore.domain.stream import Checkpoint, durable_text
-from chatcore.ports import Held, Over
+from chatcore.ports import Held, Over, RunStore
 from chatcore.services.claim import Mine, claim
 from tests.unit.services.test_submit import Desk
 
 AFTER_THE_LEASE_MS = lease.LEASE_MS + lease.SKEW_MARGIN_MS + 1
+
+
+class NoClaims:
+    """Runs of which none may be claimed: a claim is a write, even in vain."""
+
+    def __init__(self, runs: RunStore) -> None:
+        self._runs = runs
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "claim":
+            raise AssertionError("a claim in vain")
+        return getattr(self._runs, name)
 
 
 @pytest.fixture
@@ -55,3 +69,24 @@ def test_held_and_over_runs_are_not_taken(desk: Desk) -> None:
     other = claim(desk.stores.runs, run.run_id, "worker-2", "inbox", desk.clock())
     assert other == Held(mine.run.lease_until_ms)
     assert claim(desk.stores.runs, "r_unknown", "worker-2", "inbox", desk.clock()) == Over()
+
+
+def test_whoever_looks_first_writes_nothing_in_vain(desk: Desk) -> None:
+    run = desk.submitted().run
+    mine = taken(desk, run)
+    claims = cast(RunStore, NoClaims(desk.stores.runs))
+    for run_id, expected in ((run.run_id, Held(mine.run.lease_until_ms)), ("r_unknown", Over())):
+        found = claim(claims, run_id, "worker-2", "inbox", desk.clock(), look_first=True)
+        assert found == expected
+    desk.clock.advance(AFTER_THE_LEASE_MS)
+    taken_over = claim(
+        desk.stores.runs, run.run_id, "worker-2", "inbox", desk.clock(), look_first=True
+    )
+    assert isinstance(taken_over, Mine)
+    assert taken_over.run.epoch == 2
+
+
+def test_whoever_looks_first_takes_what_nobody_has(desk: Desk) -> None:
+    run = desk.submitted().run
+    found = claim(desk.stores.runs, run.run_id, "worker-1", "inbox", desk.clock(), look_first=True)
+    assert isinstance(found, Mine)

@@ -174,6 +174,19 @@ class TestTheFavourite:
         assert calls == []
 
     @in_virtual_time
+    async def test_a_twins_run_is_looked_at_and_not_claimed_in_vain(self) -> None:
+        chat = await answered_once()
+        stage, calls = chat.stage, list[str]()
+        run = chat.next()
+        object.__setattr__(stage.stores, "runs", Noted(stage.stores.runs, "runs", calls))
+        await asyncio.sleep(TWIN_DELAY_S + 30)
+        assert stage.stored(run).status is Status.COMPLETED
+        assert filled(stage) == []
+        assert calls.count("runs.claim") == 1
+        # Found held, and then over.
+        assert calls.count("runs.get") >= 2
+
+    @in_virtual_time
     async def test_reads_what_another_worker_has_answered_since(self) -> None:
         chat = await answered_once()
         stage = chat.stage

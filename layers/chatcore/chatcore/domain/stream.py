@@ -13,7 +13,7 @@ MAX_FRAME_BYTES = 32_768
 MAX_DELTA_BYTES = 24_000
 """Of text in one frame; the rest is room for its envelope."""
 
-FLOOR_STEP_MS = 50
+FLOOR_STEP_MS = 100
 FLOOR_MAX_MS = 600
 
 

@@ -2,7 +2,7 @@
 writes."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.condition import Condition
@@ -10,7 +10,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
-from chatcore.adapters.dynamo.items import ChatItem, RunItem
+from chatcore.adapters.dynamo.items import ChatItem, RunItem, active_hour
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.domain.chat import STALE_COMPACTION_MS, Chat, with_watcher
 from chatcore.domain.run import Run
@@ -34,24 +34,28 @@ class DynamoChats:
             return None
 
     def newest(self, user_id: str, limit: int, after: tuple[int, str] | None) -> Page[Chat]:
-        start: dict[str, dict[str, Any]] | None = None
-        if after is not None:
-            start = {
-                "user_id": {"S": user_id},
-                "last_active_ms": {"N": str(after[0])},
-                "chat_id": {"S": after[1]},
-            }
+        #   hour  9            8                    7
+        #         c3 c1 c2 ──▶ c7 c5 c6 (page full) c4 ──▶ stop
+        # The index knows hours alone: of the hour in which the page ends all is read, and then sorted.
+        not_later = None if after is None else ChatItem.active_hour <= active_hour(after[0])
+        chats: list[Chat] = []
         with translated():
             found = self.tables.chat.query(
                 user_id,
+                range_key_condition=not_later,
                 filter_condition=ChatItem.deleted_ms.does_not_exist(),
                 consistent_read=True,
                 index_name="by_activity",
                 scan_index_forward=False,
-                limit=limit + 1,
-                last_evaluated_key=start,
+                page_size=limit + 1,
             )
-            chats = [item.chat() for item in found]
+            for item in found:
+                chat = item.chat()
+                if len(chats) > limit and item.active_hour < active_hour(chats[-1].last_active_ms):
+                    break
+                if after is None or (chat.last_active_ms, chat.chat_id) < after:
+                    chats.append(chat)
+        chats.sort(key=lambda chat: (chat.last_active_ms, chat.chat_id), reverse=True)
         page = chats[:limit]
         more = len(chats) > limit
         return Page(page, (page[-1].last_active_ms, page[-1].chat_id) if more else None)

@@ -11,7 +11,14 @@ from pynamodb.models import Model, _ModelFuture
 from pynamodb.transactions import TransactGet, TransactWrite
 
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
-from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem, UsageItem, UsageMap
+from chatcore.adapters.dynamo.items import (
+    ChatItem,
+    LedgerItem,
+    RunItem,
+    UsageItem,
+    UsageMap,
+    active_at,
+)
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.adapters.dynamo.versions import VERSION, changes
 from chatcore.domain import lease
@@ -81,7 +88,7 @@ class DynamoRuns:
             actions=[
                 ChatItem.active_run_id.set(admission.run.run_id),
                 ChatItem.last_seq.set(chat.last_seq),
-                ChatItem.last_active_ms.set(chat.last_active_ms),
+                *active_at(chat.last_active_ms),
                 *_watched(admission.former_chat, chat),
             ],
             condition=(
@@ -178,7 +185,7 @@ class DynamoRuns:
         cost = accounts.cost_tokens(ending.usage)
         after_it: list[Action] = [
             ChatItem.active_run_id.remove(),
-            ChatItem.last_active_ms.set(ending.ended_ms),
+            *active_at(ending.ended_ms),
             *_added(ChatItem, ending.usage),
         ]
         if ending.context_tokens is not None:
