@@ -93,7 +93,12 @@ def _json_lines(log: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def running_cloud(
-    console: Console, *, workers: int, slots: int, engine_settings: Mapping[str, str] | None = None
+    console: Console,
+    *,
+    workers: int,
+    slots: int,
+    engine_settings: Mapping[str, str] | None = None,
+    aws_settings: Mapping[str, str] | None = None,
 ) -> Iterator[Cloud]:
     stack = LocalStack(
         "bench",
@@ -104,6 +109,7 @@ def running_cloud(
         worker_settings={"SLOTS": str(slots)},
         # Twice the worker's: the benchmark also asks the engine itself.
         engine_settings={"DEMO_SLOTS": str(2 * slots), **(engine_settings or {})},
+        aws_settings=aws_settings,
     )
     with stack:
         yield Cloud(stack)

@@ -4,9 +4,9 @@ The clients run in Node (web/bench/storm.ts) behind a relay that drops all conne
 and refuses new ones for a second. A client is whole again when it has text that it had not before the cut;
 at the end, what each has rendered must be what is stored, character for character.
 
-The emulator starts a process for each Lambda invocation that finds none idle, all on this machine's cores,
-so each function may run only a few times at once here: what comes beyond that is refused, as AWS does at
-a function's reserved concurrency, and the clients have to try again.
+The emulator starts a process for each Lambda invocation that finds none idle, all on this machine's cores.
+So only a few may run at once here: what comes beyond that is refused, as AWS does at an account's
+concurrency limit, and the clients have to try again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from rich.table import Table
 from bench import cloud, node
 from bench.report import Figure, Goal, at_least, percentile, reported
 from chatcore.domain.tiers import Tier
-from local.ministack import session
 
 CLIENTS = 200
 RUNS = 20
 FULL_RUNS = 40
 """With half as many viewers each: it is always 200 clients."""
 
-LAMBDAS_AT_ONCE = 4
+LAMBDAS_AT_ONCE = 8
 DECODE_PERIOD_MS = 700
 """So slow that the emulator's core can carry the posts to all, and answers go on long after the storm."""
 
@@ -52,11 +51,15 @@ class Outcome:
 
 def play(console: Console, *, full: bool) -> list[Outcome]:
     runs = FULL_RUNS if full else RUNS
-    settings = {"DEMO_DECODE_PERIOD_MS": str(DECODE_PERIOD_MS)}
-    with cloud.running_cloud(console, workers=1, slots=runs, engine_settings=settings) as running:
+    with cloud.running_cloud(
+        console,
+        workers=1,
+        slots=runs,
+        engine_settings={"DEMO_DECODE_PERIOD_MS": str(DECODE_PERIOD_MS)},
+        aws_settings={"LAMBDA_ACCOUNT_CONCURRENCY": str(LAMBDAS_AT_ONCE)},
+    ) as running:
         endpoints = running.stack.endpoints
         tokens = [running.id_token(user) for user in running.add_users(Tier.PRO, runs)]
-        _reserve()
         seen = node.run(
             "storm",
             {
@@ -122,14 +125,6 @@ def _seconds(times_ms: Sequence[float | None]) -> list[float]:
     """The 50th and 99th percentile; who never came counts as the end of patience."""
     known_ms = [PATIENCE_MS if time_ms is None else time_ms for time_ms in times_ms]
     return [round(percentile(known_ms, percent) / 1000, 2) for percent in (50, 99)]
-
-
-def _reserve() -> None:
-    lambdas = session().client("lambda", endpoint_url=cloud.PORTS.aws_endpoint_url)
-    for function in lambdas.list_functions()["Functions"]:
-        lambdas.put_function_concurrency(
-            FunctionName=function["FunctionName"], ReservedConcurrentExecutions=LAMBDAS_AT_ONCE
-        )
 
 
 def _stored_answer(http_url: str, token: str, chat_id: str) -> str:

@@ -6,6 +6,7 @@ written when it ends on SIGTERM; a SIGKILL loses what came since its start.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
@@ -35,10 +36,9 @@ def session() -> boto3.Session:
 
 
 def service(
-    venv: Path, home: Path, port: int, log: Path, *, states_wait_scale: float = 1.0
+    venv: Path, home: Path, port: int, log: Path, settings: Mapping[str, str] | None = None
 ) -> Service:
-    """The emulator on a loopback port, with its state under `home`. states_wait_scale: how long state
-    machines wait, of what they are told to: tests have no hours."""
+    """The emulator on a loopback port, with its state under `home`. settings: more of its environment."""
     scratch = home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     environment = clean_environment(
@@ -53,12 +53,12 @@ def service(
             "S3_DATA_DIR": str(home / "s3"),
             "TMPDIR": str(scratch),
             "LAMBDA_EXECUTOR": "local",
-            "SFN_WAIT_SCALE": str(states_wait_scale),
             # It would clean up containers of its own making at every start: no Docker here.
             "DOCKER_HOST": f"unix://{scratch / 'no-docker.sock'}",
             # Listeners that nobody here asks for.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            **(settings or {}),
         }
     )
     return Service(

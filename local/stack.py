@@ -32,10 +32,9 @@ _WORKER_TRIAL_S = 15
 class LocalStack:
     """A context manager: inside it everything runs, behind it nothing does.
 
-    `fresh`: without what an earlier start has kept. `worker_settings` and `engine_settings` are
-    added to the environment of the workers and of Triton. The build is kept either way. `states_wait_scale`:
-    how long state machines wait, of what they are told to. `source`: of the release whose template and
-    functions are deployed; all else is this one's.
+    `fresh`: without what an earlier start has kept. `worker_settings`, `engine_settings` and `aws_settings`
+    are added to the environment of the workers, of Triton and of MiniStack. The build is kept either way.
+    `source`: of the release whose template and functions are deployed; all else is this one's.
     `aws` and `engine` are the processes of MiniStack and Triton. Raises Unfit when a port or the folder
     is in use, ProcessFailure when a part does not start.
     """
@@ -53,7 +52,7 @@ class LocalStack:
         fresh: bool = False,
         worker_settings: Mapping[str, str] | None = None,
         engine_settings: Mapping[str, str] | None = None,
-        states_wait_scale: float = 1.0,
+        aws_settings: Mapping[str, str] | None = None,
         source: Path = ROOT,
     ) -> None:
         self.home = ROOT / ".local" / name
@@ -65,12 +64,12 @@ class LocalStack:
         self._fresh = fresh
         self._source = source
         self._worker_settings = dict(worker_settings or {})
-        self._states_wait_scale = states_wait_scale
         self._engine_settings = {
             # Each worker counts slots of its own; here they share one engine.
             "DEMO_SLOTS": str((worker.SLOTS + worker.EXTRA_SLOTS) * max(workers, 1)),
             **(engine_settings or {}),
         }
+        self._aws_settings = dict(aws_settings or {})
         self._venvs = ROOT / ".local" / "venvs"
         self._services: list[Service] = []
         self._started_workers: list[Service] = []
@@ -171,7 +170,7 @@ class LocalStack:
                 self.home,
                 self._ports.ministack,
                 self.logs / "ministack.log",
-                states_wait_scale=self._states_wait_scale,
+                self._aws_settings,
             )
             self._run(self.aws, cleanup)
         stack_name = self._deploy(self._source)

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import pytest
 
+from chatcore.domain.tiers import Tier
+from tests.busy import BusyEngine, all_slots_taken
 from tests.cloud import Cloud, running_cloud
 from tests.deployed import NotFound, look_up
 from tests.person import Person, sign_up
@@ -65,6 +67,13 @@ def person(cloud: Cloud) -> Iterator[Callable[[str], Person]]:
     yield make
     for each in people:
         each.http.close()
+
+
+@pytest.fixture
+def busy_engine(person: Callable[[str], Person], cloud: Cloud) -> Iterator[BusyEngine]:
+    """Even for the highest tier."""
+    with all_slots_taken(cloud, person, Tier.PRO) as busy:
+        yield busy
 
 
 @pytest.fixture

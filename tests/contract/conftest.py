@@ -35,7 +35,7 @@ def ministack_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         home,
         MINISTACK_PORT,
         home / "ministack.log",
-        states_wait_scale=0.001,
+        settings={"SFN_WAIT_SCALE": "0.001"},
     )
     service.start()
     try:

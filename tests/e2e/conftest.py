@@ -3,16 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from local.preflight import find_chromium
 from tests.cloud import Cloud
-from tests.e2e.window import FLAGS, Window
+from tests.e2e.window import FLAGS, SIZES, Window, opened
 from tests.person import Person
 
 
@@ -27,17 +22,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def window(cloud: Cloud, browser: Browser) -> Iterator[Window]:
-    with _profile(browser) as context:
-        opened = Window(cloud, context.new_page())
-        opened.open()
-        yield opened
-        assert opened.faults == []
-        assert opened.hosts <= opened.expected_hosts
+def size(request: pytest.FixtureRequest) -> str:
+    """desktop; with `@both_sizes` a phone's, too."""
+    return getattr(request, "param", "desktop")
 
 
-def _profile(browser: Browser) -> BrowserContext:
-    return browser.new_context(viewport={"width": 1200, "height": 800})
+@pytest.fixture
+def window(cloud: Cloud, browser: Browser, size: str) -> Iterator[Window]:
+    with opened(cloud, browser, size=SIZES[size]) as window:
+        yield window
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from playwright.sync_api import (
 )
 
 from tests.cloud import eventually
-from tests.e2e.window import Window
+from tests.e2e.window import Window, both_sizes
 from tests.person import Person
 
 pytestmark = pytest.mark.e2e
 
 
+@both_sizes
 def test_an_answer_grows_survives_a_reload_and_is_what_is_stored(
     signed_in: Window, alice: Person
 ) -> None:
@@ -86,12 +87,13 @@ def test_past_chats_are_listed_and_gone_on_with(signed_in: Window, alice: Person
     expect(window.part("chat-item").first).to_have_text(re.compile("Biscuit"))
 
 
+@both_sizes
 def test_stop_ends_the_answer_where_it_is(signed_in: Window, alice: Person) -> None:
     window = signed_in
     expect(window.part("stop")).to_be_hidden()
     window.send("Please count to 500.")
     window.until_length(60)
-    window.part("stop").click()
+    window.press("stop")
     expect(window.answer).to_have_attribute("data-status", "cancelled", timeout=5_000)
     expect(window.part("stop")).to_be_hidden()
     expect(window.part("message-note").last).to_have_text("Stopped.")
@@ -219,16 +221,19 @@ def test_a_wrong_password_is_told_in_words(window: Window, alice: Person) -> Non
     expect(window.part("error")).to_be_hidden()
 
 
+@both_sizes
 def test_a_new_account_is_made_confirmed_and_used(window: Window, alice: Person) -> None:
     email = f"new-{uuid.uuid4().hex[:12]}@example.com"
-    window.part("sign-in-other").click()
+    window.press("sign-in-other")
     window.sign_in(alice.email)
     expect(window.part("error")).to_have_text(re.compile("already"))
     window.sign_in(email)
     window.part("code").fill("123456")
-    window.part("sign-in").click()
+    window.press("sign-in")
     expect(window.part("composer")).to_be_visible()
     expect(window.part("tier")).to_have_text("free")
+    fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert window.page.evaluate(fits)
     window.send("Please count to 5.")
     assert window.finish(1).endswith("4, 5.")
     # The browser itself notes the 400 of the address that is taken.
@@ -248,6 +253,7 @@ def test_a_lost_connection_is_made_good_without_a_gap(signed_in: Window, alice: 
     assert shown.endswith("149, 150.")
 
 
+@both_sizes
 def test_a_deleted_chat_leaves_the_list_and_may_be_taken_back(
     signed_in: Window, alice: Person
 ) -> None:
@@ -255,15 +261,15 @@ def test_a_deleted_chat_leaves_the_list_and_may_be_taken_back(
     window.send("My dog is called Biscuit.")
     window.finish(1)
     chat_id = window.chat_id
-    window.part("delete-chat").click()
+    window.press("delete-chat")
     expect(window.part("chat-item")).to_have_count(0)
     expect(window.part("message")).to_have_count(0)
-    window.part("undo-delete").click()
+    window.press("undo-delete")
     expect(window.part("chat-item")).to_have_count(1)
     expect(window.part("message").first).to_have_text("My dog is called Biscuit.")
     assert alice.get(f"/chats/{chat_id}")["chat_id"] == chat_id
 
-    window.part("delete-chat").click()
+    window.press("delete-chat")
     expect(window.part("toast")).to_be_visible()
     # Who leaves does not take it back.
     window.page.reload()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Dialog, expect
 
 from tests.cloud import Cloud, eventually
-from tests.e2e.window import Window
+from tests.e2e.window import TIMEOUT_MS, Window
 from tests.person import Person
 
 pytestmark = pytest.mark.e2e
@@ -56,3 +56,76 @@ def test_a_killed_worker_cuts_the_text_back_and_it_goes_on(
     shown = window.finish(1)
     assert shown == alice.stored_answer(window.chat_id)["text"]
     assert shown.endswith("399, 400.")
+
+
+def test_what_is_sent_offline_goes_out_once_when_the_network_is_back(
+    signed_in: Window, cloud: Cloud, alice: Person
+) -> None:
+    window = signed_in
+    window.send("Please count to 100.")
+    window.until_length(10)
+    run_id = alice.get(f"/chats/{window.chat_id}")["active_run"]["run_id"]
+    (connection_id,) = cloud.run(run_id)["viewers"]
+    window.finish(1)
+    window.page.context.set_offline(True)
+    expect(window.part("status")).to_have_text("You are offline.")
+    assert window.socket is not None
+    with window.socket.expect_event("close"):
+        cloud.close_connection(connection_id)
+    window.send("Please count to 30.")
+    expect(window.part("status")).to_have_text(
+        "You are offline. Your message goes out when the connection is back."
+    )
+    question = window.page.locator("[data-role=user]").last
+    expect(question).to_have_attribute("data-status", "sending")
+    # What comes to mind meanwhile can be written, and is not sent over the first.
+    window.part("composer").fill("And then?")
+    expect(window.part("send")).to_be_disabled()
+
+    window.page.context.set_offline(False)
+    expect(question).to_have_attribute("data-status", "sent", timeout=TIMEOUT_MS)
+    window.finish(2)
+    texts = [each["text"] for each in alice.messages(window.chat_id) if each["role"] == "user"]
+    assert texts == ["Please count to 100.", "Please count to 30."]
+    expect(window.part("composer")).to_have_value("And then?")
+    window.faults = [fault for fault in window.faults if "ERR_INTERNET_DISCONNECTED" not in fault]
+
+
+def test_an_answer_goes_on_while_its_page_is_away_and_the_list_says_so(
+    signed_in: Window, cloud: Cloud, alice: Person
+) -> None:
+    window = signed_in
+    window.send("My dog is called Biscuit.")
+    window.finish(1)
+    dogs = window.chat_id
+    window.part("new-chat").click()
+    window.send("Please count to 400.")
+    before = window.until_length(60)
+    counting = window.chat_id
+    mark = window.page.locator(f"li:has([data-chat-id={counting}])").get_by_test_id(
+        "chat-answering"
+    )
+    # Another chat of the same page.
+    window.page.locator(f"[data-chat-id={dogs}]").click()
+    expect(window.part("message").first).to_have_text("My dog is called Biscuit.")
+    expect(mark).to_be_visible()
+    expect(mark).to_have_accessible_name("Still being answered")
+
+    # Closed without a question, and opened again at another place.
+    asked: list[str] = []
+
+    def leave(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    window.page.on("dialog", leave)
+    window.page.goto("about:blank")
+    assert alice.get(f"/chats/{counting}")["active_run"]["status"] == "running"
+    window.page.goto(f"{cloud.endpoints.web_url}/#{dogs}")
+    assert asked == []
+    expect(mark).to_be_visible()
+    window.page.locator(f"[data-chat-id={counting}]").click()
+    assert window.until_length(len(before)).startswith(before)
+    shown = window.finish(1)
+    expect(mark).to_be_hidden()
+    assert shown == alice.stored_answer(counting)["text"]

@@ -1,12 +1,18 @@
 """The page as a person has it open: what is typed and pressed, and what is seen."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import (
+    Browser,
     ConsoleMessage,
     Locator,
     Page,
+    WebSocket,
     expect,
 )
 
@@ -24,25 +30,36 @@ FLAGS = [
     "--disable-sync",
 ]
 TIMEOUT_MS = DEADLINE_S * 1000
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1200, "height": 800}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+}
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+
+both_sizes = pytest.mark.parametrize("size", SIZES, indirect=True)
 
 
 @dataclass
 class Window:
     """A page of a fresh browser profile. faults: what the console complained of; hosts: who was
-    asked for anything; sockets: how many were opened."""
+    asked for anything; sockets: how many were opened; socket: the last of them."""
 
     cloud: Cloud
     page: Page
     faults: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     sockets: int = 0
+    socket: WebSocket | None = None
+    is_touched: bool = False
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(TIMEOUT_MS)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("websocket", lambda socket: self._opened(socket.url))
+        self.page.on("websocket", self._opened)
 
     def open(self) -> None:
         self.page.goto(self.cloud.endpoints.web_url)
@@ -53,11 +70,18 @@ class Window:
     def sign_in(self, email: str, password: str = PASSWORD) -> None:
         self.part("email").fill(email)
         self.part("password").fill(password)
-        self.part("sign-in").click()
+        self.press("sign-in")
+
+    def press(self, test_id: str) -> None:
+        """With a finger, where there is one."""
+        if self.is_touched:
+            self.part(test_id).tap()
+        else:
+            self.part(test_id).click()
 
     def send(self, text: str) -> None:
         self.part("composer").fill(text)
-        self.part("send").click()
+        self.press("send")
 
     @property
     def expected_hosts(self) -> set[str]:
@@ -99,11 +123,29 @@ class Window:
         if message.type in {"error", "warning"}:
             self.faults.append(f"{message.text} ({message.location})")
 
-    def _opened(self, url: str) -> None:
+    def _opened(self, socket: WebSocket) -> None:
         self.sockets += 1
-        self._asked(url)
+        self.socket = socket
+        self._asked(socket.url)
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme != "data":
             self.hosts.add(parts.hostname or url)
+
+
+@contextmanager
+def opened(
+    cloud: Cloud, browser: Browser, who: str | None = None, size: dict[str, Any] = DESKTOP
+) -> Iterator[Window]:
+    """The page in a profile of its own; signed in, where an address is given. What the console complained of
+    or who else was asked for anything fails at the end."""
+    with browser.new_context(**size) as context:
+        window = Window(cloud, context.new_page(), is_touched=size is PHONE)
+        window.open()
+        if who is not None:
+            window.sign_in(who)
+            expect(window.part("composer")).to_be_visible()
+        yield window
+        assert window.faults == [], window.faults
+        assert window.hosts <= window.expected_hosts

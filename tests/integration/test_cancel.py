@@ -1,12 +1,9 @@
 """Cancelling, by both ways and in every state: queued, streaming, over."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 import pytest
 
-from chatcore.domain.tiers import DEFAULTS, Tier
-from tests.cloud import SLOTS, WORKERS, Cloud, eventually
+from tests.busy import BusyEngine
+from tests.cloud import Cloud
 from tests.person import Answer, Line, Person
 
 pytestmark = pytest.mark.integration
@@ -14,39 +11,6 @@ pytestmark = pytest.mark.integration
 CANCEL_S = 3.0
 """A control message and an engine step. Below the five seconds after which a worker would come upon
 the note on the run by itself: the message is what has to be quick."""
-
-
-@dataclass
-class BusyEngine:
-    """All slots of all workers are taken, those beyond for the highest tier among them, by long answers of
-    two of its users: together as many as they may have, and no more."""
-
-    runs: list[tuple[Person, str]]
-
-    def stop(self) -> None:
-        for owner, run_id in self.runs:
-            owner.http.post(f"/runs/{run_id}/cancel")
-
-
-@pytest.fixture
-def busy_engine(person: Callable[[str], Person], cloud: Cloud) -> Iterator[BusyEngine]:
-    limits = DEFAULTS[Tier.PRO]
-    owners = [person("pro"), person("pro")]
-    there_are = (SLOTS + limits.overcommit_slots) * WORKERS
-    turns = [owners[number // limits.max_active_runs] for number in range(there_are)]
-    busy = BusyEngine(
-        [(owner, str(owner.send("Please count to 2000.")["run_id"])) for owner in turns]
-    )
-
-    def all_run() -> bool:
-        return all(cloud.run(run_id)["status"] == "running" for _, run_id in busy.runs)
-
-    eventually(all_run, "all slots taken")
-    yield busy
-    busy.stop()
-    for owner, run_id in busy.runs:
-        assert owner.ended_run(run_id)["status"] == "cancelled"
-    assert all(owner.usage()["reserved_tokens"] == 0 for owner in owners)
 
 
 def _stored_as_seen(person: Person, answer: Answer) -> None:

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Message } from "../src/client/http";
 import { applyFrame, newTranscript } from "../src/client/transcript";
 import { Thread } from "../src/page/thread";
-import { statusInWords } from "../src/page/status";
+import { type Link, statusInWords } from "../src/page/status";
 import { firstWords, sentenceFor, usageInWords, waitInWords } from "../src/page/words";
 import { frames } from "./fakes";
 
@@ -21,6 +21,8 @@ const answering = applyFrame(
   applyFrame(newTranscript("run-1"), frames.started(1, 0)).transcript,
   frames.delta(1, 0, "Hi"),
 ).transcript;
+
+const CONNECTED: Link = { state: "open", wasConnected: true, isOnline: true };
 
 describe("entries", () => {
   it("puts an answer behind its question while it is made", () => {
@@ -92,10 +94,41 @@ describe("entries", () => {
     thread.setAnswer(applyFrame(answering, frames.queued(1, { reason: "resuming" })).transcript, false);
     const paused = { status: "queued", text: "Hi", wait: "Paused: a moment, it goes on" };
     expect(thread.entries()[0]).toMatchObject(paused);
-    expect(statusInWords(thread, "open", true)).toBe("Paused…");
+    expect(statusInWords(thread, CONNECTED)).toBe("Paused…");
     thread.setAnswer(answering, false);
     expect(thread.entries()[0]).toMatchObject({ status: "running", wait: null });
-    expect(statusInWords(thread, "open", true)).toBe("Answering…");
+    expect(statusInWords(thread, CONNECTED)).toBe("Answering…");
+  });
+
+  it("says how it is connected, and what becomes of a message that could not go out yet", () => {
+    const thread = new Thread("chat-1");
+    const lost: Link = { ...CONNECTED, state: "waiting" };
+    expect(statusInWords(thread, { ...lost, wasConnected: false })).toBe("Connecting…");
+    expect(statusInWords(thread, lost)).toBe("Connection lost. Reconnecting…");
+    expect(statusInWords(thread, { ...CONNECTED, isOnline: false })).toBe("You are offline.");
+    thread.addSend("message-1", "Hello");
+    expect(statusInWords(thread, { ...lost, isOnline: false })).toBe(
+      "You are offline. Your message goes out when the connection is back.",
+    );
+    expect(statusInWords(thread, CONNECTED)).toBe("Sending…");
+  });
+
+  it("tells how a stored answer ended", () => {
+    const told = (finish_reason: "stop" | "cancelled" | "abandoned" | "failed") => {
+      const thread = new Thread("chat-1");
+      thread.addNewest([message({ message_id: "a", role: "assistant", finish_reason })], null);
+      return thread.entries()[0];
+    };
+    expect(told("stop")).toMatchObject({ status: "completed", note: null });
+    expect(told("cancelled")).toMatchObject({ status: "cancelled", note: "Stopped." });
+    expect(told("abandoned")).toMatchObject({ status: "cancelled" });
+    expect(told("failed")).toMatchObject({ status: "failed", note: "The answer broke off here." });
+  });
+
+  it("makes the entry of a stored message once", () => {
+    const thread = new Thread("chat-1");
+    thread.addNewest([message({ message_id: "message-1", role: "user" })], null);
+    expect(thread.entries()[0]).toBe(thread.entries()[0]);
   });
 
   it("gives the text of a refused send back", () => {

@@ -7,6 +7,7 @@
 
 import type {
   AccountBody,
+  ActiveRunBody,
   ChatBody,
   ChatChanges,
   ChatList,
@@ -16,6 +17,7 @@ import type {
 } from "./generated/bodies";
 import type { Fetch } from "./ports";
 
+export type ActiveRun = ActiveRunBody;
 export type Chat = ChatBody;
 export type ChatPage = ChatList;
 export type Message = MessageBody;

@@ -7,9 +7,10 @@
 
 import { ChatClient, type ClientEvent } from "../client/client";
 import type { ConnectionState } from "../client/connection";
-import { type Chat, type ChatPage, HttpApi } from "../client/http";
+import { type Chat, type ChatPage, HttpApi, type Me } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
+import { Answering } from "./answering";
 import { ChatList } from "./chat_list";
 import { Deletions } from "./deletions";
 import { Drafts } from "./drafts";
@@ -53,6 +54,7 @@ export class App {
   private readonly chats = new ChatList();
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
+  private readonly answering = new Answering();
   private readonly otherTabs = new OtherTabs((news) => {
     if (news.kind === "signed_out") this.startOver();
     else this.lookAgain();
@@ -127,7 +129,11 @@ export class App {
     window.addEventListener("hashchange", () => {
       if (this.identity.isSignedIn) void this.open(hashChatId());
     });
-    window.addEventListener("online", () => this.client.wake());
+    window.addEventListener("online", () => {
+      this.client.wake();
+      this.show();
+    });
+    window.addEventListener("offline", () => this.show());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.client.wake();
       this.lookAgain();
@@ -163,8 +169,7 @@ export class App {
     this.signInView.hide();
     this.chatView.hidden = false;
     this.client.start();
-    void this.trying(() => this.loadAccount());
-    void this.trying(() => this.loadChats());
+    void this.trying(() => this.findAnswers());
     void this.open(hashChatId());
   }
 
@@ -288,6 +293,18 @@ export class App {
     this.show();
   }
 
+  /** Answers went on while there was no page: chats that are not open show it, too. */
+  private async findAnswers(): Promise<void> {
+    const [me] = await Promise.all([this.loadAccount(), this.loadChats()]);
+    await this.answering.find(
+      me.usage.active_runs,
+      this.chats.all.map((chat) => chat.chat_id),
+      // Nobody asked for this: a chat that cannot be read is passed over.
+      (chatId) => this.http.chat(chatId).then((chat) => chat.active_run, () => null),
+      (run, chatId) => this.client.follow(run.run_id, { chatId, messageId: run.message_id }),
+    );
+  }
+
   private async loadOlderChats(): Promise<void> {
     if (this.chats.cursor === null) return;
     this.chats.addOlder(this.withoutDeleted(await this.http.chats(this.chats.cursor)));
@@ -299,8 +316,10 @@ export class App {
     return { ...page, chats: page.chats.filter((chat) => !this.deletions.holds(chat.chat_id)) };
   }
 
-  private async loadAccount(): Promise<void> {
-    this.sidebar.showAccount(await this.http.me());
+  private async loadAccount(): Promise<Me> {
+    const me = await this.http.me();
+    this.sidebar.showAccount(me);
+    return me;
   }
 
   private send(text: string): void {
@@ -371,6 +390,7 @@ export class App {
         this.failed(event.problem.code, event.problem.retryAt);
         break;
       case "run_lost":
+        this.answering.lost(event.runId);
         if (this.thread.dropAnswer(event.runId)) this.failed(event.problem.code);
         break;
       case "problem":
@@ -391,12 +411,13 @@ export class App {
       this.thread.setAnswer(run, stopping);
       if (isNew && run.messageId !== null && !this.thread.has(run.messageId)) this.lookAgain();
     }
+    this.answering.heard(run);
     if (!isOver(run.status)) return;
     if (run.chatId !== null) {
       this.moveToTop(run.chatId);
       this.namedLater(run.chatId);
     }
-    void this.trying(() => this.loadAccount());
+    void this.trying(async () => void (await this.loadAccount()));
   }
 
   private sendAccepted(messageId: string, chatId: string | null): void {
@@ -478,6 +499,7 @@ export class App {
       this.chats.all,
       thread.chatId,
       (each) => this.titleOf(each),
+      this.answering.chats,
       this.chats.cursor !== null,
     );
     const active = thread.active;
@@ -488,7 +510,11 @@ export class App {
       canDelete: thread.chatId !== null,
       canSend: active === null && !thread.isSending,
       canStop: active !== null && !active.stopping,
-      status: statusInWords(thread, this.connection, this.wasConnected),
+      status: statusInWords(thread, {
+        state: this.connection,
+        wasConnected: this.wasConnected,
+        isOnline: navigator.onLine,
+      }),
     });
   }
 }

@@ -35,6 +35,7 @@ export class MarkdownText extends HTMLElement {
     for (const block of this.blocks.splice(kept)) for (const node of block.nodes) node.remove();
     for (const token of tokens.slice(kept)) {
       const nodes = [...fragmentOf(htmlOf(token, tokens)).childNodes];
+      for (const node of nodes) if (node instanceof HTMLElement) node.dir ||= "auto";
       this.append(...nodes);
       this.blocks.push({ raw: token.raw, nodes });
     }
@@ -73,7 +74,7 @@ function framed(pre: HTMLPreElement): HTMLElement {
   pre.tabIndex = 0;
   return element(
     "div",
-    { class: "code-block" },
+    { class: "code-block", dir: "ltr" },
     element("div", { class: "code-head" }, element("span", {}, language), button),
     pre.cloneNode(true),
   );

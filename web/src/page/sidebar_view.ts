@@ -43,13 +43,17 @@ export class SidebarView {
     chats: readonly Chat[],
     openChatId: string | null,
     titleOf: (chat: Chat) => string,
+    answering: ReadonlySet<string>,
     hasMore: boolean,
   ): void {
     this.items.show(
       chats,
       (chat) => chat.chat_id,
       (chat) => new ChatItem(chat.chat_id, () => this.fold()),
-      (item, chat) => item.show(titleOf(chat), chat.chat_id === openChatId),
+      (item, chat) => {
+        const { chat_id: id } = chat;
+        item.show(titleOf(chat), id === openChatId, answering.has(id));
+      },
     );
     this.more.hidden = !hasMore;
   }
@@ -73,19 +77,28 @@ export class SidebarView {
 class ChatItem {
   readonly root: HTMLLIElement;
   private readonly link: HTMLAnchorElement;
+  private readonly mark = element("span", {
+    class: "answering",
+    role: "img",
+    "aria-label": "Still being answered",
+    title: "Still being answered",
+    "data-testid": "chat-answering",
+  });
 
   constructor(chatId: string, onClick: () => void) {
     this.link = element("a", {
       href: `#${chatId}`,
+      dir: "auto",
       "data-testid": "chat-item",
       "data-chat-id": chatId,
     });
     this.link.addEventListener("click", onClick);
-    this.root = element("li", {}, this.link);
+    this.root = element("li", {}, this.link, this.mark);
   }
 
-  show(title: string, isOpen: boolean): void {
+  show(title: string, isOpen: boolean, isAnswering: boolean): void {
     setText(this.link, title);
+    this.mark.hidden = !isAnswering;
     if (isOpen) this.link.setAttribute("aria-current", "page");
     else this.link.removeAttribute("aria-current");
   }

@@ -3,13 +3,17 @@
 import type { ConnectionState } from "../client/connection";
 import type { Thread } from "./thread";
 
-export function statusInWords(
-  thread: Thread,
-  connection: ConnectionState,
-  wasConnected: boolean,
-): string {
-  if (connection === "waiting" || connection === "connecting") {
-    return wasConnected ? "Connection lost. Reconnecting…" : "Connecting…";
+/** How the page is connected; wasConnected: at any time; isOnline: as far as the browser knows. */
+export interface Link {
+  readonly state: ConnectionState;
+  readonly wasConnected: boolean;
+  readonly isOnline: boolean;
+}
+
+export function statusInWords(thread: Thread, link: Link): string {
+  if (!link.isOnline || link.state === "waiting" || link.state === "connecting") {
+    const how = disconnectionInWords(link);
+    return thread.isSending ? `${how} Your message goes out when the connection is back.` : how;
   }
   if (thread.isSending) return "Sending…";
   const { active } = thread;
@@ -30,4 +34,9 @@ export function statusInWords(
     default:
       return "";
   }
+}
+
+function disconnectionInWords({ isOnline, wasConnected }: Link): string {
+  if (!isOnline) return "You are offline.";
+  return wasConnected ? "Connection lost. Reconnecting…" : "Connecting…";
 }

@@ -131,7 +131,7 @@ export class Thread {
     };
     for (const message of this.stored) {
       if (message.role === "user") {
-        entries.push({ ...entryOf(message), status: "sent" });
+        entries.push(entryOf(message));
         place(message.message_id);
       } else if (message.run_id === null || !this.answers.has(message.run_id)) {
         entries.push(entryOf(message));
@@ -156,9 +156,20 @@ export class Thread {
   }
 }
 
+/** Stored messages do not change: their entries are made once, and are known again by their identity. */
+const STORED = new WeakMap<Message, Entry>();
+
 function entryOf(message: Message): Entry {
+  const known = STORED.get(message);
+  if (known !== undefined) return known;
+  const entry = newEntryOf(message);
+  STORED.set(message, entry);
+  return entry;
+}
+
+function newEntryOf(message: Message): Entry {
   const { finish_reason: reason } = message;
-  const status = reason === "cancelled" || reason === "failed" ? reason : "completed";
+  const status = message.role === "user" ? "sent" : statusOf(reason);
   return {
     // An answer keeps its element while it turns from a run into a stored message.
     key: message.role === "assistant" && message.run_id ? message.run_id : message.message_id,
@@ -169,6 +180,11 @@ function entryOf(message: Message): Entry {
     wait: null,
     usage: message.usage === null ? null : usageInWords(message.usage),
   };
+}
+
+function statusOf(reason: Message["finish_reason"]): Entry["status"] {
+  if (reason === "cancelled" || reason === "abandoned") return "cancelled";
+  return reason === "failed" ? "failed" : "completed";
 }
 
 function answerEntry({ transcript, stopping }: FollowedAnswer): Entry {
@@ -190,12 +206,13 @@ function answerEntry({ transcript, stopping }: FollowedAnswer): Entry {
 
 function noteFor(
   status: Entry["status"],
-  finishReason: string | null,
+  reason: string | null,
   failureCode: string | null,
 ): string | null {
+  if (reason === "abandoned") return "Stopped, as nobody was there to see it.";
   if (status === "cancelled") return "Stopped.";
   if (status === "failed") {
     return failureCode === null ? "The answer broke off here." : sentenceFor(failureCode);
   }
-  return finishReason === "length" ? "The answer reached its greatest length." : null;
+  return reason === "length" ? "The answer reached its greatest length." : null;
 }

@@ -115,14 +115,12 @@ export class ThreadView {
   private showEntries(entries: readonly Entry[], hasOlder: boolean): void {
     this.keepingPlace(() => {
       this.older.hidden = !hasOlder;
-      this.behind.clear();
       this.items.show(
         entries,
         (entry) => entry.key,
         (entry) => new MessageItem(entry.role),
         (item, entry) => {
-          item.set(entry);
-          this.behind.add(item);
+          if (item.set(entry)) this.behind.add(item);
         },
       );
       this.showArrived();
@@ -203,7 +201,10 @@ class MessageItem {
 
   constructor(role: Entry["role"]) {
     const marks = { class: "text", "data-testid": "message", "data-role": role };
-    this.text = role === "user" ? element("div", marks) : element("markdown-text", marks);
+    this.text =
+      role === "user"
+        ? element("div", { ...marks, dir: "auto" })
+        : element("markdown-text", marks);
     this.note = element("p", { class: "small note", "data-testid": "message-note" });
     this.wait = element("p", {
       class: "small note",
@@ -222,12 +223,15 @@ class MessageItem {
     );
   }
 
-  set(entry: Entry): void {
+  /** Answers whether it is another than before. */
+  set(entry: Entry): boolean {
+    if (entry === this.entry) return false;
     this.entry = entry;
     const isMade = entry.status === "queued" || entry.status === "running";
     if (isMade) this.pacer ??= new Pacer();
     this.pacer?.arrived(entry.text, clock.nowMs());
     if (!isMade) this.pacer?.ended(clock.nowMs());
+    return true;
   }
 
   /** Answers whether there is more to show later. */
