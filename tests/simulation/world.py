@@ -217,8 +217,10 @@ class World:
             # A device that was away says what it has to say.
             await asyncio.sleep(self.rng.uniform(0, 10))
             self.rng.choice(person.devices).client.send(message_id, in_chat_id, text)
-        for each in person.devices:
-            await each.client.quiet()
+        # All at once: one that watches the chat may hear of a run while another is waited for.
+        while any(each.client.unanswered for each in person.devices):
+            for each in person.devices:
+                await each.client.quiet()
         refused = answer.refused is not None and answer.refused.code == "chat_not_found"
         gone = deleted or refused
         return None if gone else chat_id
