@@ -35,16 +35,20 @@ SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
 TESTS := $(wildcard $(addprefix tests/,unit contract template simulation compat integration e2e))
+TEMPLATES := $(wildcard template.yaml */template.yaml) security/page_firewall.yaml
 TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/chatcore/chatcore
 
 .PHONY: help
 help:
 	@echo 'make run         start the whole cloud on this machine (WORKERS=n GPU workers); Ctrl-C ends it'
 	@echo 'make chat        chat in the terminal with what runs (ARGS="list", "resume", "--help")'
+	@echo 'make watch       what the fleet does, live in the terminal, beside make run (ARGS=--once)'
+	@echo 'make demo        users who flood, follow up and drop in, for a minute (ARGS="--seconds 120")'
 	@echo 'make test        all tests, from unit to browser (PYTEST_ARGS="-k send" for some of them)'
 	@echo 'make test-aws    those tests that a deployed stack can be given (STACK=its name), by its outputs'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
-	@echo 'make check       lint, formatting, strict types, import rules, template checks'
+	@echo 'make check       lint, formatting, strict types, import rules, template checks, static scan'
+	@echo 'make audit       known holes of the locked packages (asks pypi.org and the npm registry)'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
 	@echo 'make publish     the web page into the bucket of a deployed stack (STACK=its name)'
 	@echo 'make images      build the images of the GPU fleet with Docker (see docs/fleet.md)'
@@ -71,6 +75,10 @@ run: $(SETUP)
 chat: $(VENVS)/dev/.ready
 	@$(PY) -m chat $(ARGS)
 
+.PHONY: watch demo
+watch demo: $(VENVS)/dev/.ready
+	@$(PY) -m local $@ $(ARGS)
+
 .PHONY: setup
 setup: $(SETUP)
 
@@ -93,7 +101,8 @@ simulate: $(VENVS)/dev/.ready
 	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)))
 
 .PHONY: check
-check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/images/.ready $(WEB_PACKAGES)
+check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/scan/.ready $(VENVS)/images/.ready \
+		$(WEB_PACKAGES)
 	@echo '==> Lint and formatting'
 	@$(VENVS)/dev/bin/ruff check .
 	@$(VENVS)/dev/bin/ruff format --check .
@@ -101,9 +110,11 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/images/.ready $(WEB_PACK
 	@$(PY) -m mypy $(TYPED)
 	@echo '==> Import rules'
 	@PYTHONPATH=.:layers/chatcore $(VENVS)/dev/bin/lint-imports --no-cache
-	@echo '==> Template'
+	@echo '==> Templates'
 	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate --lint --template-file template.yaml
-	@$(VENVS)/sam/bin/cfn-lint gpu_service/template.yaml operations/template.yaml
+	@AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/cfn-lint $(filter-out template.yaml,$(TEMPLATES))
+	@echo '==> Static scan of the templates'
+	@$(VENVS)/scan/bin/checkov --config-file .checkov.yaml --file $(TEMPLATES)
 	@$(PY) -m deploy.console --check
 	@echo '==> Images'
 	@$(VENVS)/images/bin/hadolint $(DOCKERFILES)
@@ -114,6 +125,23 @@ check: $(VENVS)/dev/.ready $(VENVS)/sam/.ready $(VENVS)/images/.ready $(WEB_PACK
 	@$(PY) -m bench.scale --check
 	@echo '==> Types of the web page'
 	@cd web && npm run --silent typecheck
+
+# Not part of the checks: it asks others, and what they answer changes by the day.
+.PHONY: audit
+audit: $(VENVS)/scan/.ready $(WEB_PACKAGES)
+	@bad=; for lock in $(wildcard requirements/*.txt) layers/dependencies/requirements.txt; do \
+		echo "==> $$lock"; \
+		$(VENVS)/scan/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+			--requirement $$lock || bad="$$bad $$lock"; \
+	done; \
+	for folder in web gpu_service/vocabulary; do \
+		echo "==> $$folder/package-lock.json"; \
+		(cd $$folder && npm audit) || bad="$$bad $$folder/package-lock.json"; \
+	done; \
+	if [ -n "$$bad" ]; then \
+		echo "Look above at$$bad: a hole is known there, or nobody could be asked, which says nothing."; \
+		exit 1; \
+	fi
 
 .PHONY: publish
 publish: $(VENVS)/dev/.ready $(WEB_PAGE)
@@ -168,7 +196,7 @@ bench-worker: $(VENVS)/dev/.ready
 
 .PHONY: lock
 lock: $(VENVS)/boot/.ready
-	@for name in boot build dev images ministack sam triton; do \
+	@for name in boot build dev images ministack sam scan triton; do \
 		echo "==> Locking requirements/$$name.txt"; \
 		$(UV) pip compile $(LOCK_FLAGS) requirements/$$name.in \
 			--output-file requirements/$$name.txt > /dev/null || exit 1; \

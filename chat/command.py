@@ -96,7 +96,11 @@ def main(context: click.Context) -> None:
 @main.command()
 @click.option("--server", default=_LOCAL_PAGE, show_default=True, help="Where the web page is.")
 @click.option("--email", prompt="E-mail address")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password, and a code after it, from standard input.",
+)
 def login(server: str, email: str, password_stdin: bool) -> None:
     """Sign in."""
     if password_stdin:
@@ -104,10 +108,15 @@ def login(server: str, email: str, password_stdin: bool) -> None:
     else:
         password = click.prompt("Password", hide_input=True)
 
+    def ask_code() -> str:
+        if password_stdin:
+            return sys.stdin.readline().strip()
+        return str(click.prompt("The code that your authenticator app shows"))
+
     async def work() -> None:
         found = await find_server(server)
         identity = Identity(found)
-        await identity.sign_in(email, password)
+        await identity.sign_in(email, password, ask_code)
         _kept().keep_account(Account(server, found, email, identity.refresh_token))
         click.echo(f"Signed in as {email}.", err=True)
 

@@ -1,4 +1,4 @@
-"""`python -m local run` and `python -m local web`, which `make run` and the stack call.
+"""`python -m local run`, `watch`, `demo` and `web`, which `make` and the stack call.
 
 Owns the command line, the signals and what a start says at its end.
 """
@@ -28,6 +28,7 @@ from local.stack import ROOT, STEPS, LocalStack
 
 _WATCH_PERIOD_S = 0.5
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NOTHING_RUNS = "chatcore: nothing runs here: start it with `make run`, in another terminal"
 _ENDPOINTS = ROOT / ".local" / "endpoints.json"
 
 
@@ -41,7 +42,19 @@ def main(arguments: Sequence[str]) -> int:
     web_parser.add_argument("--page", type=Path, required=True)
     web_parser.add_argument("--config", type=Path, required=True)
     web_parser.add_argument("--port", type=int, required=True)
+    demo_parser = verbs.add_parser("demo", help="a load on what runs, for a while")
+    demo_parser.add_argument("--seconds", type=float, default=60.0)
+    demo_parser.add_argument("--prompts", type=int, default=400, help="at most so many")
+    demo_parser.add_argument("--guests", type=int, default=16)
+    watch_parser = verbs.add_parser("watch", help="what the fleet does, live; Ctrl-C ends it")
+    watch_parser.add_argument("--once", action="store_true", help="one picture")
+    watch_parser.add_argument("--save", type=Path, help="one picture, into this SVG file")
+    watch_parser.add_argument("--endpoints", type=Path, default=_ENDPOINTS)
     chosen = parser.parse_args(arguments)
+    if chosen.verb == "watch":
+        return look(chosen.endpoints, chosen.once, chosen.save)
+    if chosen.verb == "demo":
+        return play(chosen.seconds, chosen.prompts, chosen.guests)
     if chosen.verb == "web":
         web.serve(chosen.page, json.loads(chosen.config.read_text()), chosen.port)
         return 0
@@ -72,6 +85,50 @@ def run(workers: int) -> int:
     except ProcessFailure:
         # The stack has said it, before it ended the rest.
         return 1
+
+
+def look(endpoints_file: Path, once: bool, picture: Path | None) -> int:
+    """The operator's view of what runs; returns the exit code."""
+    # Here, because the page's server is started without the layers on its path.
+    from local.watch import screen
+
+    endpoints = Endpoints.read(endpoints_file)
+    if endpoints is None:
+        print(_NOTHING_RUNS, file=sys.stderr)
+        return 1
+    console = Console()
+    try:
+        if picture is not None:
+            screen.save(endpoints, picture)
+        elif once or not console.is_terminal:
+            screen.once(endpoints, console)
+        else:
+            screen.live(endpoints, endpoints_file, console)
+    except KeyboardInterrupt:
+        return 0
+    except screen.NothingThere as error:
+        print(f"chatcore: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def play(duration_s: float, prompts: int, guests: int) -> int:
+    """The demo's load on what runs; returns the exit code."""
+    from chat.api import Problem
+    from local import demo
+
+    endpoints = Endpoints.read(_ENDPOINTS)
+    if endpoints is None:
+        print(_NOTHING_RUNS, file=sys.stderr)
+        return 1
+    try:
+        demo.run(endpoints, Console(), duration_s=duration_s, prompts=prompts, crowd=guests)
+    except KeyboardInterrupt:
+        print("Ended. Its chats and guests are gone.")
+    except (Unfit, Problem) as problem:
+        print(f"chatcore: {problem}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

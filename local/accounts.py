@@ -1,10 +1,11 @@
-"""The accounts that the local cloud comes with: one for each tier.
+"""The accounts that the local cloud comes with, one for each tier, and guests for a load.
 
 Owns their names and the one password. It must not be used against AWS: the password is public.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,21 @@ ACCOUNTS = tuple(
 )
 
 
-def seed(cognito: CognitoIdentityProviderClient, user_pool_id: str) -> None:
+def guests(tier: str, count: int) -> tuple[Account, ...]:
+    """More of them, for a load that one user's limits would not let through."""
+    return tuple(
+        Account(tier, f"guest-{tier}-{number}@example.com", _PASSWORD)
+        for number in range(1, count + 1)
+    )
+
+
+def seed(
+    cognito: CognitoIdentityProviderClient,
+    user_pool_id: str,
+    accounts: Iterable[Account] = ACCOUNTS,
+) -> None:
     """Make the accounts, or bring those that exist back to their tier and password."""
-    for account in ACCOUNTS:
+    for account in accounts:
         attributes: list[AttributeTypeTypeDef] = [
             {"Name": "email", "Value": account.email},
             {"Name": "email_verified", "Value": "true"},
@@ -51,3 +64,10 @@ def seed(cognito: CognitoIdentityProviderClient, user_pool_id: str) -> None:
             Password=account.password,
             Permanent=True,
         )
+
+
+def remove(
+    cognito: CognitoIdentityProviderClient, user_pool_id: str, accounts: Iterable[Account]
+) -> None:
+    for account in accounts:
+        cognito.admin_delete_user(UserPoolId=user_pool_id, Username=account.email)

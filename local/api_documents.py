@@ -34,6 +34,7 @@ _TABLES = (
     "calendars",
     "workers",
 )
+_MACHINES = "arn:aws:states:us-east-1:000000000000:stateMachine"
 
 # What the function reads when it is imported. Nothing is called, so nothing of it has to exist.
 _ENVIRONMENT = {
@@ -42,7 +43,10 @@ _ENVIRONMENT = {
     "INBOX_BASE_URL": "https://queues.invalid/inbox",
     "CALLBACK_URL": "https://api.example.com/v1",
     "TIERS_PARAMETER": "/stack/tiers",
-    "PURGE_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:purge",
+    "PURGE_STATE_MACHINE_ARN": f"{_MACHINES}:purge",
+    "PURGE_ACCOUNT_STATE_MACHINE_ARN": f"{_MACHINES}:purge-account",
+    "EXPORT_STATE_MACHINE_ARN": f"{_MACHINES}:export",
+    "EXPORTS_BUCKET": "exports",
     "POWERTOOLS_SERVICE_NAME": "http_api",
     "AWS_DEFAULT_REGION": "us-east-1",
     # Found at once; else the SDK would look for credentials on the network.

@@ -33,6 +33,7 @@ _SOURCES = (
     "samconfig.toml",
     "functions",
     "layers",
+    "security",
     "statemachines",
 )
 _FINGERPRINT_TAG = "chatcore:fingerprint"
@@ -87,6 +88,7 @@ class Deployment:
             "WebOrigin": ports.web_url,
             # The template fills in the id of the WebSocket API, unknown before the first deploy.
             "CallbackUrl": f"{apis}/{{apiId}}/{_WEBSOCKET_STAGE}",
+            "ReservedConcurrency": "enabled",
             # The emulator refuses a template with saved queries in it.
             "Console": "disabled",
         }

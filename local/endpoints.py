@@ -14,7 +14,8 @@ from local.accounts import Account
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The keys of endpoints.json."""
+    """The keys of endpoints.json. logs: the folder of the processes' logs, empty
+    where they are not on this machine."""
 
     http_url: str
     ws_url: str
@@ -25,6 +26,16 @@ class Endpoints:
     accounts: tuple[Account, ...]
     stack_name: str
     triton_grpc_url: str
+    logs: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Endpoints | None:
+        """None where nothing runs."""
+        try:
+            told = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        return cls(**{**told, "accounts": tuple(Account(**each) for each in told["accounts"])})
 
     def write(self, path: Path) -> None:
         """At once, so that nobody reads half of it."""

@@ -51,6 +51,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "setup": ("triton", "node"),
     "test": ("triton", "node", "chromium"),
     "check": ("node",),
+    "audit": ("node",),
     "bench-ttft": ("triton", "node"),
 }
 

@@ -263,4 +263,5 @@ class LocalStack:
             accounts=accounts.ACCOUNTS,
             stack_name=stack_name,
             triton_grpc_url=self._ports.triton_grpc_url,
+            logs=str(self.logs),
         )

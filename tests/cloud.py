@@ -46,6 +46,9 @@ SLOTS = 4
 """Of each worker: two workers are full with the eight runs that one pro user may have."""
 
 WORKERS = 2
+STATES_WAIT_SCALE = "0.002"
+"""How long state machines wait, of what they are told to: three hours are some twenty seconds."""
+
 DEADLINE_S = 30.0
 _LOOK_EVERY_S = 0.05
 
@@ -191,6 +194,7 @@ def running_cloud() -> Iterator[Cloud]:
         fresh=True,
         worker_settings={"SLOTS": str(SLOTS), "DRAIN_S": "1"},
         engine_settings={"DEMO_SLOTS": str(2 * SLOTS * WORKERS)},
+        aws_settings={"SFN_WAIT_SCALE": STATES_WAIT_SCALE},
     )
     with stack:
         cloud = Cloud.of_processes(stack)

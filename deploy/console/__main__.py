@@ -23,7 +23,17 @@ _HEAD = """\
 
 """
 
-_GROUPS = ("http_api", "ws_message", "ws_authorizer", "purge_chat", "compact_chat")
+_GROUPS = (
+    "http_api",
+    "ws_message",
+    "ws_authorizer",
+    "purge_chat",
+    "compact_chat",
+    "purge_account",
+    "export_account",
+    "drain_worker",
+    "redrive_runs",
+)
 
 _PARAMETERS: dict[str, dict[str, object]] = {
     "Stack": {"Type": "String", "Description": "Name of the stack that is looked at"},

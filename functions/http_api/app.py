@@ -19,9 +19,15 @@ from chatcore.adapters.clock import now_ms
 from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import open_tables
 from chatcore.adapters.measures import of_refusal, of_send
+from chatcore.adapters.s3 import S3ExportFiles, s3_client
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.adapters.ssm import SsmTiers, ssm_client
-from chatcore.adapters.stepfunctions import StatesPurges, states_client
+from chatcore.adapters.stepfunctions import (
+    StatesAccountPurges,
+    StatesExportJobs,
+    StatesPurges,
+    states_client,
+)
 from chatcore.adapters.trace import current_parent, current_trace_id
 from chatcore.domain.admission import Send
 from chatcore.domain.errors import Code, Refusal, Retryable
@@ -32,7 +38,8 @@ from chatcore.domain.tiers import tier_of
 from chatcore.domain.usage import MAX_DAYS
 from chatcore.protocol import cursor as cursors
 from chatcore.protocol import http
-from chatcore.services import chats
+from chatcore.services import accounts, chats
+from chatcore.services import export as exports
 from chatcore.services.cancel import cancel
 from chatcore.services.runs import get_run
 from chatcore.services.submit import submit
@@ -51,6 +58,8 @@ STATUS = {
     Code.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     Code.CHAT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     Code.RUN_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Code.EXPORT_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Code.ACCOUNT_CLOSED: HTTPStatus.FORBIDDEN,
     Code.MESSAGE_CONFLICT: HTTPStatus.CONFLICT,
     Code.RUN_ACTIVE: HTTPStatus.CONFLICT,
     Code.TOO_MANY_ACTIVE_RUNS: HTTPStatus.TOO_MANY_REQUESTS,
@@ -68,7 +77,11 @@ _sqs = sqs_client()
 lanes = SqsLanes(_sqs, settings.lane_base_url)
 inboxes = SqsInboxes(_sqs, settings.inbox_base_url)
 posts = ApiGatewayPosts(callback_client(settings.callback_url))
-purges = StatesPurges(states_client(), settings.purge_state_machine_arn)
+_states = states_client()
+purges = StatesPurges(_states, settings.purge_state_machine_arn)
+account_purges = StatesAccountPurges(_states, settings.purge_account_state_machine_arn)
+export_jobs = StatesExportJobs(_states, settings.export_state_machine_arn)
+export_files = S3ExportFiles(s3_client(), settings.exports_bucket)
 logger = Logger()
 tiers = SsmTiers(ssm_client(), settings.tiers_parameter, logger, now_ms)
 
@@ -215,9 +228,16 @@ def _run_id(run_id: str) -> str:
     return run_id
 
 
+def _export_id(export_id: str) -> str:
+    if not may_be_id(export_id):
+        raise Refused(Refusal(Code.EXPORT_NOT_FOUND, "There is no such export."))
+    return export_id
+
+
 Verified = Annotated[User, Depends(_user)]
 ChatId = Annotated[str, Depends(_chat_id)]
 RunId = Annotated[str, Depends(_run_id)]
+ExportId = Annotated[str, Depends(_export_id)]
 TraceId = Annotated[str, Depends(_trace_id)]
 Limit = Annotated[int, Query(ge=1, le=100, description="The most entries of a page.")]
 Days = Annotated[int, Query(ge=1, le=MAX_DAYS, description="So many, today included.")]
@@ -235,6 +255,12 @@ def _granted(outcome: T | Refusal) -> T:
     if isinstance(outcome, Refusal):
         raise Refused(outcome)
     return outcome
+
+
+def _export_body(export: exports.Export) -> http.ExportBody:
+    return http.ExportBody.of(
+        export.export_id, export.state, export.manifest, export.links, export.links_end_ms
+    )
 
 
 @app.post("/chats", status_code=HTTPStatus.CREATED)
@@ -351,6 +377,42 @@ def read_account(user: Verified, claims: Claims) -> http.AccountBody:
         limits=tiers.current()[user.tier],
         now_ms=now_ms(),
     )
+
+
+@app.delete("/me", status_code=HTTPStatus.ACCEPTED)
+def delete_account(
+    user: Verified, claims: Claims, body: http.AccountDeletion
+) -> http.AccountDeletedBody:
+    """Closed at once; all there is of the user is removed soon after, and he cannot sign in any more.
+    There is no way back. Asking again changes nothing."""
+    closed = _granted(
+        accounts.delete_account(
+            stores,
+            inboxes,
+            account_purges,
+            user,
+            claims.get("email", ""),
+            body.email,
+            now_ms(),
+        )
+    )
+    for run in closed.ended_runs:
+        tell_viewers(posts, run)
+    logger.info("account.closed", extra={"ended_runs": len(closed.ended_runs)})
+    return http.AccountDeletedBody.of(closed.closed_ms)
+
+
+@app.post("/me/export", status_code=HTTPStatus.ACCEPTED)
+def start_export(user: Verified) -> http.ExportBody:
+    """Have all that there is of the user written to files. One an hour: asked for again, the same."""
+    return _export_body(_granted(exports.start_export(stores, export_jobs, user, now_ms())))
+
+
+@app.get("/me/export/{export_id}")
+def read_export(user: Verified, export_id: ExportId) -> http.ExportBody:
+    """How it stands, and when it is ready, where its files can be fetched. Each answer has fresh links."""
+    found = exports.read_export(export_jobs, export_files, user, export_id, now_ms())
+    return _export_body(_granted(found))
 
 
 @app.get("/me/usage")

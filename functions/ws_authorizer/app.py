@@ -1,5 +1,8 @@
 """$connect's authorizer: a single-use ticket in, the verified user and tier out.
 
+Browsers say which page opens a socket, and cannot be made to say another; a page that is not ours is
+refused, whatever ticket it has come by. Clients that are no browsers name no page.
+
 What it returns as context comes with every later message of the connection, so nothing downstream
 has to trust what a client says of itself.
 """
@@ -23,7 +26,7 @@ logger = Logger()
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    ticket = (event.get("queryStringParameters") or {}).get("ticket") or ""
+    ticket = _ticket(event)
     user = redeem_ticket(tickets, ticket, now_ms())
     logger.info(
         "connection.authorized" if user else "connection.refused",
@@ -44,3 +47,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         },
         "context": {} if user is None else {"user_id": user.user_id, "tier": str(user.tier)},
     }
+
+
+def _ticket(event: dict[str, Any]) -> str:
+    """Empty for a page that is not ours: the ticket is not taken, and its owner may still use it."""
+    if _origins(event) - {settings.web_origin}:
+        logger.warning("connection.foreign")
+        return ""
+    ticket: str = (event.get("queryStringParameters") or {}).get("ticket") or ""
+    return ticket
+
+
+def _origins(event: dict[str, Any]) -> set[str]:
+    """All that the handshake names. Looked up in both places, since what is not found is let in."""
+    lists = event.get("multiValueHeaders") or {}
+    every = [*(event.get("headers") or {}).items(), *((n, v) for n in lists for v in lists[n])]
+    return {value for name, value in every if name.lower() == "origin"}

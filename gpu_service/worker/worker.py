@@ -22,7 +22,7 @@ from chatcore.ports import (
     TierSource,
     Waits,
 )
-from chatcore.protocol.queue import Attach, Cancel, Offer
+from chatcore.protocol.queue import Attach, Cancel, Drain, Offer
 from chatcore.protocol.websocket import Event, RunRewound, encode, started_for
 from chatcore.services.attach import frames_for
 from gpu_service.worker.aftermath import Aftermath
@@ -268,7 +268,9 @@ class Worker:
                 await asyncio.sleep(TROUBLE_PAUSE_S)
                 continue
             for control in controls:
-                if isinstance(control, Offer):
+                if isinstance(control, Drain):
+                    self.stopping.set()
+                elif isinstance(control, Offer):
                     puller.offer(self._offered(control))
                 else:
                     self._handle(control, broadcast)

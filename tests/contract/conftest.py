@@ -31,7 +31,11 @@ ROOT = Path(__file__).parents[2]
 def ministack_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     home = tmp_path_factory.mktemp("ministack")
     service = ministack.service(
-        ROOT / ".local" / "venvs" / "ministack", home, MINISTACK_PORT, home / "ministack.log"
+        ROOT / ".local" / "venvs" / "ministack",
+        home,
+        MINISTACK_PORT,
+        home / "ministack.log",
+        settings={"SFN_WAIT_SCALE": "0.001"},
     )
     service.start()
     try:

@@ -24,6 +24,7 @@ from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.domain import lease
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import LANES, Calendar
+from chatcore.domain.chat import Chat
 from chatcore.domain.errors import Retryable
 from chatcore.domain.identity import User
 from chatcore.domain.lanes import Lane
@@ -268,6 +269,17 @@ WRITES: dict[str, tuple[str, Callable[[Stores, Run], Any]]] = {
         "PutItem",
         lambda stores, run: stores.tickets.put(Ticket("h", "u", Tier.FREE, NOW_MS + 9)),
     ),
+    "create": (
+        "TransactWriteItems",
+        lambda stores, run: stores.chats.create(Chat(run.user_id, "c_new", None, 1, 1)),
+    ),
+    "all_chats": ("Query", lambda stores, run: stores.chats.all(run.user_id, 9, "")),
+    "oldest": ("Query", lambda stores, run: stores.messages.oldest(run.chat_id, 9, 0)),
+    "summaries": ("Query", lambda stores, run: stores.summaries.all(run.chat_id)),
+    "active": ("Scan", lambda stores, run: stores.runs.active(9, "")),
+    "forget": ("DeleteItem", lambda stores, run: stores.ledgers.forget("user-nobody")),
+    "remove_usage": ("Query", lambda stores, run: stores.usage.remove(run.user_id)),
+    "remove_tickets": ("Scan", lambda stores, run: stores.tickets.remove_of("u", 9, "")),
     "rename": (
         "UpdateItem",
         lambda stores, run: stores.chats.rename(run.user_id, run.chat_id, "New"),

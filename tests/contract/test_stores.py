@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from chatcore.domain import lease
+from chatcore.domain import ledger as accounts
 from chatcore.domain.admission import Admission, decide
 from chatcore.domain.chat import MAX_WATCHERS, Chat, Message, Role
 from chatcore.domain.errors import Code, Conflict, Refusal
-from chatcore.domain.ledger import virtual
-from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
+from chatcore.domain.identity import User
+from chatcore.domain.ledger import Ledger, virtual
+from chatcore.domain.run import Ending, Event, FinishReason, Kind, Run, Status, Usage
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.ports import Claimed, Held, Over, Stores, Ticket
@@ -404,8 +406,11 @@ class TestNotes:
         noted = stores.runs.get(run.run_id)
         assert noted is not None
         assert noted.requeued_ms == NOW_MS + 1
-        claimed(stores, noted)
+        running = claimed(stores, noted)
         assert not stores.runs.note_requeued(noted, NOW_MS + 3)
+        # Of one that nobody makes any more it is noted too.
+        assert stores.runs.note_requeued(running, NOW_MS + 4)
+        assert not stores.runs.note_requeued(running, NOW_MS + 5)
         assert not stores.runs.note_requeued(
             dataclasses.replace(run, run_id="r_unknown"), NOW_MS + 3
         )
@@ -417,6 +422,143 @@ class TestNotes:
         running = claimed(stores, run)
         noted = stores.runs.request_cancel(run.run_id)
         assert noted == dataclasses.replace(running, cancel_requested=True)
+
+
+class TestClosedAccounts:
+    def closed(self, stores: Stores, user_id: str = ALICE.user_id) -> Ledger:
+        before = stores.ledgers.get(user_id)
+        account = accounts.closed(before, NOW_MS)
+        stores.ledgers.put(account, before.version)
+        return account
+
+    def test_the_mark_comes_back_and_outlives_what_is_written_of_runs(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        account = self.closed(stores)
+        assert stores.ledgers.get(ALICE.user_id) == account
+        assert account.closed_ms == NOW_MS
+        stores.ledgers.charge(ALICE.user_id, run.run_id, 9)
+        assert stores.runs.end(run, ending())
+        after = stores.ledgers.get(ALICE.user_id)
+        assert (after.closed_ms, dict(after.active)) == (NOW_MS, {})
+        assert stores.runs.view(send_of("message-0002")).ledger.is_closed
+
+    def test_no_chat_is_made_in_one(self, stores: Stores) -> None:
+        assert stores.chats.create(chat_of("c_before"))
+        self.closed(stores)
+        assert not stores.chats.create(chat_of("c_after"))
+        assert stores.chats.get(ALICE.user_id, "c_after") is None
+        assert stores.chats.create(dataclasses.replace(chat_of("c_bob"), user_id="user-bob"))
+
+    def test_nothing_that_was_decided_before_is_admitted_after(self, stores: Stores) -> None:
+        send = send_of()
+        decision = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
+        assert isinstance(decision, Admission)
+        self.closed(stores)
+        with pytest.raises(Conflict):
+            stores.runs.admit(decision)
+        refused = decide(send, stores.runs.view(send), DEFAULTS[Tier.FREE], NOW_MS)
+        assert isinstance(refused, Refusal)
+        assert (refused.code, refused.ref) == (Code.ACCOUNT_CLOSED, send.message_id)
+
+    def test_only_one_that_is_closed_is_forgotten(self, stores: Stores) -> None:
+        admitted(stores, send_of())
+        assert not stores.ledgers.forget(ALICE.user_id)
+        assert stores.ledgers.get(ALICE.user_id).version == 1
+        self.closed(stores)
+        assert stores.ledgers.forget(ALICE.user_id)
+        assert stores.ledgers.get(ALICE.user_id) == Ledger(ALICE.user_id)
+        assert stores.ledgers.forget(ALICE.user_id)
+
+    def test_laid_bare_it_says_that_it_is_closed_and_no_more(self, stores: Stores) -> None:
+        admitted(stores, send_of())
+        account = self.closed(stores)
+        stores.ledgers.put(accounts.bare(account), account.version)
+        after = stores.ledgers.get(ALICE.user_id)
+        assert accounts.is_bare(after)
+        assert not accounts.is_bare(account)
+        assert (after.closed_ms, after.version) == (NOW_MS, account.version + 1)
+
+
+class TestWalks:
+    """Through all of a user's chats, and through whole tables."""
+
+    def test_all_chats_come_in_the_order_of_their_ids(self, stores: Stores) -> None:
+        for number in range(5):
+            stores.chats.create(chat_of(f"c_{number}", NOW_MS - number))
+        stores.chats.create(dataclasses.replace(chat_of("c_bob"), user_id="user-bob"))
+        stores.chats.mark_deleted(ALICE.user_id, "c_2", NOW_MS)
+        seen: list[str] = []
+        while page := stores.chats.all(ALICE.user_id, 2, seen[-1] if seen else ""):
+            assert len(page) <= 2
+            seen += [chat.chat_id for chat in page]
+        assert seen == [f"c_{number}" for number in range(5)]
+
+    def test_messages_come_oldest_first(self, stores: Stores) -> None:
+        run = claimed(stores, admitted(stores, send_of()))
+        assert stores.runs.end(run, ending())
+        first, second = stores.messages.oldest(run.chat_id, 10, 0)
+        assert (first.role, second.role) == (Role.USER, Role.ASSISTANT)
+        assert stores.messages.oldest(run.chat_id, 1, 0) == [first]
+        assert stores.messages.oldest(run.chat_id, 10, first.seq) == [second]
+        assert stores.messages.oldest(run.chat_id, 10, second.seq) == []
+
+    def test_active_answers_are_found_among_all_runs(self, stores: Stores) -> None:
+        runs = [
+            admitted(
+                stores, send_of(f"message-{number:04d}", user=User(f"user-{number}", Tier.FREE))
+            )
+            for number in range(7)
+        ]
+        running = claimed(stores, runs[1])
+        assert stores.runs.end(claimed(stores, runs[2]), ending())
+        stores.runs.remove([runs[2].run_id])
+        assert stores.runs.end(claimed(stores, runs[3]), ending())
+        background = dataclasses.replace(
+            runs[0], run_id="b_title", kind=Kind.TITLE, tier=Tier.BACKGROUND
+        )
+        assert stores.runs.put(background)
+        found: dict[str, Run] = {}
+        after_id, looked_at, pages = "", 0, 0
+        while True:
+            page = stores.runs.active(3, after_id)
+            assert page.looked_at <= 3
+            found |= {run.run_id: run for run in page.runs}
+            looked_at += page.looked_at
+            pages += 1
+            after_id = page.next_id
+            if not after_id:
+                break
+        assert found == {run.run_id: run for run in (runs[0], running, *runs[4:])}
+        assert looked_at >= 7
+        assert pages >= 3
+
+    def test_a_users_tickets_go_and_no_others(self, stores: Stores) -> None:
+        for number in range(7):
+            owner = "user-bob" if number % 3 else ALICE.user_id
+            stores.tickets.put(Ticket(f"hash-{number}", owner, Tier.FREE, NOW_MS + 30_000))
+        after_hash, looked_at = "", 0
+        while True:
+            swept = stores.tickets.remove_of(ALICE.user_id, 2, after_hash)
+            looked_at += swept.looked_at
+            after_hash = swept.next_id
+            if not after_hash:
+                break
+        assert looked_at == 7
+        taken = [stores.tickets.take(f"hash-{number}", NOW_MS) for number in range(7)]
+        assert [number for number, ticket in enumerate(taken) if ticket] == [1, 2, 4, 5]
+
+    def test_a_users_days_go_and_no_others(self, stores: Stores) -> None:
+        bob = User("user-bob", Tier.FREE)
+        for user in (ALICE, bob):
+            for day in range(30):
+                send = send_of(f"message-{user.user_id}-{day}", user=user)
+                run = claimed(stores, admitted(stores, send, NOW_MS + day * 86_400_000))
+                end = dataclasses.replace(ending(), ended_ms=NOW_MS + day * 86_400_000)
+                assert stores.runs.end(run, end)
+        for _ in range(2):
+            stores.usage.remove(ALICE.user_id)
+            assert stores.usage.days(ALICE.user_id, "0000-00-00", "9999-99-99") == []
+        assert len(stores.usage.days(bob.user_id, "0000-00-00", "9999-99-99")) == 30
 
 
 class TestMessages:

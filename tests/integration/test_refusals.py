@@ -10,6 +10,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.cloud import Cloud
 from tests.person import Person, make_account, new_message_id, sign_in
@@ -293,8 +294,9 @@ def test_a_deleted_chat_takes_no_more_messages(alice: Person) -> None:
         assert line.refused(_send(chat_id=chat_id))["code"] == "chat_not_found"
 
 
-def _handshake_status(url: str) -> int:
-    with pytest.raises(InvalidStatus) as refused, connect(url):
+def _handshake_status(url: str, origin: str | None = None) -> int:
+    page = None if origin is None else Origin(origin)
+    with pytest.raises(InvalidStatus) as refused, connect(url, origin=page):
         pass
     return refused.value.response.status_code
 
@@ -324,6 +326,16 @@ def test_no_forged_or_expired_ticket_opens_a_socket(alice: Person, cloud: Cloud)
         assert _handshake_status(alice.ws_url(ticket)) in {401, 403}, ticket
     for url in (cloud.endpoints.ws_url, f"{cloud.endpoints.ws_url}?ticket="):
         assert _handshake_status(url) in {401, 403}
+
+
+def test_a_socket_is_opened_from_our_page_or_from_none(alice: Person, cloud: Cloud) -> None:
+    url = alice.ws_url()
+    for origin in ("https://evil.example.com", f"{cloud.endpoints.web_url}.evil.example", "null"):
+        assert _handshake_status(url, origin) in {401, 403}, origin
+    # Nor has anybody used the ticket up.
+    with connect(url, origin=Origin(cloud.endpoints.web_url)) as connection:
+        connection.send('{"action": "ping"}')
+        assert json.loads(connection.recv(10)) == {"type": "pong"}
 
 
 def test_only_this_pools_id_tokens_are_taken(alice: Person, cloud: Cloud) -> None:

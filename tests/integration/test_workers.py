@@ -1,5 +1,6 @@
 """Several workers: work is shared, and a leaving one hands over. Faults are in `tests/e2e`."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.cloud import WORKERS, Cloud, RunningWorker
+from tests.cloud import WORKERS, Cloud, Row, RunningWorker, eventually
 from tests.person import Answer, Line, Person
 
 pytestmark = [
@@ -90,6 +91,39 @@ def test_a_leaving_worker_hands_its_answer_to_the_other_one_at_once(
     assert claimed - handed_back < timedelta(seconds=3)
     usage = alice.usage()
     assert (usage["reserved_tokens"], usage["active_runs"]) == (0, 0)
+
+
+@pytest.mark.usefixtures("full_strength")
+def test_a_worker_that_is_drained_by_hand_hands_its_answer_over_and_is_gone(
+    alice: Person, cloud: Cloud
+) -> None:
+    with alice.line(attaches_on_gap=True) as line:
+        answer = line.ask(LONG)
+        line.until_length(answer, 100)
+        leaving = cloud.worker_of(answer.run_id)
+        started = cloud.states.start_execution(
+            stateMachineArn=cloud.outputs["DrainStateMachineArn"],
+            input=json.dumps({"worker_id": leaving.worker_id}),
+        )
+
+        def ended() -> Row | None:
+            told: Row = dict(cloud.states.describe_execution(executionArn=started["executionArn"]))
+            return None if told["status"] == "RUNNING" else told
+
+        told = eventually(ended, "the end of the drain")
+        assert told["status"] == "SUCCEEDED", told
+        assert json.loads(told["output"])["outcome"] == "drained"
+        cloud.workers.remove(leaving)
+        line.finish(answer)
+    assert answer.text == LONG_ANSWER
+    run = alice.get(f"/runs/{answer.run_id}")
+    assert (run["status"], run["epoch"]) == ("completed", 2)
+    gone = eventually(
+        lambda: [each for each in leaving.log_lines() if each.get("message") == "worker.gone"],
+        "its process ends",
+    )
+    assert len(gone) == 1
+    assert leaving.worker_id not in {row["worker_id"] for row in cloud.rows("workers")}
 
 
 def _logged_at(worker: RunningWorker, message: str, run_id: str) -> datetime:

@@ -20,7 +20,7 @@ from chatcore.domain.run import ACTIVE, TERMINAL, Ending, FinishReason, Kind, Ru
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Claimed
-from chatcore.protocol.queue import Attach, Cancel, Control, Job, Offer
+from chatcore.protocol.queue import Attach, Cancel, Control, Drain, Job, Offer
 from tests.simulation.journal import Journal
 
 BOUND_S = 180.0
@@ -302,7 +302,7 @@ class Audit:
         self.journal.note(who, "control to", inbox, control)
         if isinstance(control, Offer) and who == "lambda" and control.run_id not in self._put:
             self.broke(f"{control.run_id} was offered to {inbox} before its twin was in a lane")
-        if who == inbox and not isinstance(control, Offer):
+        if who == inbox and not isinstance(control, Offer | Drain):
             # A run that it has just claimed; but not over and over.
             key = who, control.run_id, control.connection_id
             self._told_itself[key] = self._told_itself.get(key, 0) + 1
@@ -401,7 +401,8 @@ class Audit:
 
     def _look_at_the_background(self, run: Run) -> None:
         """A run that was asked for, but whose job was never sent, is nobody's loss."""
-        if run.run_id in self._put and run.status not in TERMINAL:
+        is_over = run.status in TERMINAL or self.goes_with_its_chat(run)
+        if run.run_id in self._put and not is_over:
             self.broke(f"{run.run_id} has not ended: {_brief(run)}")
         chat = self.database.chats.get((run.user_id, run.chat_id))
         if run.status is Status.COMPLETED and chat is not None and not chat.title:
@@ -420,6 +421,11 @@ class Audit:
                 f"deleted, but there yet: chats {hidden}, messages of {left}, runs of {runs}"
             )
 
+    def goes_with_its_chat(self, run: Run) -> bool:
+        """What makes a title holds ids, and nobody waits for it once its chat is deleted."""
+        chat = self.database.chats.get((run.user_id, run.chat_id))
+        return run.kind is Kind.TITLE and (chat is None or chat.deleted_ms is not None)
+
 
 class _WatchedRuns(dict[str, Run]):
     def __init__(self, audit: Audit) -> None:
@@ -433,7 +439,11 @@ class _WatchedRuns(dict[str, Run]):
 
     def pop(self, run_id: str, *default: Any) -> Any:
         run = self.get(run_id)
-        if run is not None and run.status not in TERMINAL:
+        if (
+            run is not None
+            and run.status not in TERMINAL
+            and not self._audit.goes_with_its_chat(run)
+        ):
             self._audit.broke(f"{run_id} was removed while {_brief(run)}")
         return super().pop(run_id, *default)
 

@@ -217,8 +217,10 @@ class World:
             # A device that was away says what it has to say.
             await asyncio.sleep(self.rng.uniform(0, 10))
             self.rng.choice(person.devices).client.send(message_id, in_chat_id, text)
-        for each in person.devices:
-            await each.client.quiet()
+        # All at once: one that watches the chat may hear of a run while another is waited for.
+        while any(each.client.unanswered for each in person.devices):
+            for each in person.devices:
+                await each.client.quiet()
         refused = answer.refused is not None and answer.refused.code == "chat_not_found"
         gone = deleted or refused
         return None if gone else chat_id
@@ -289,7 +291,16 @@ class World:
         return device
 
     async def _network(self, device: Device, user: User) -> None:
-        """Connects, and in a storm breaks and comes back, on a new connection each time."""
+        """Connects, and in a storm breaks and comes back, on a new connection each time. Who has seen all
+        that he asked for leaves: he hears no more of what is still on its way."""
+        try:
+            await self._comes_and_goes(device, user)
+        finally:
+            for connection_id in list(self.sockets.open):
+                if connection_id.startswith(f"{device.name}/"):
+                    del self.sockets.open[connection_id]
+
+    async def _comes_and_goes(self, device: Device, user: User) -> None:
         while True:
             self._connections += 1
             connection_id = f"{device.name}/{self._connections}"
@@ -301,7 +312,8 @@ class World:
             device.client.connect(say)
             await asyncio.sleep(self.rng.expovariate(1 / self.plan.connection_s))
             if not self._stormy:
-                return
+                # From now on it holds.
+                await asyncio.Event().wait()
             device.client.disconnect()
             # The other side may learn of it late: it posts into the void until then.
             self.sockets.open[connection_id] = lambda frame: None

@@ -17,6 +17,9 @@ HTTP_ROUTES = {
     "POST /tickets",
     "GET /me",
     "GET /me/usage",
+    "DELETE /me",
+    "POST /me/export",
+    "GET /me/export/{export_id}",
 }
 WEBSOCKET_ROUTES = {"$connect", "send", "cancel", "attach", "watch", "ping", "$default"}
 OUTPUTS = {
@@ -43,6 +46,11 @@ OUTPUTS = {
     "DeadLetterQueueUrl",
     "PurgeStateMachineArn",
     "CompactStateMachineArn",
+    "PurgeAccountStateMachineArn",
+    "ExportStateMachineArn",
+    "ExportsBucketName",
+    "DrainStateMachineArn",
+    "RedriveStateMachineArn",
 }
 
 

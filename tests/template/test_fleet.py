@@ -199,7 +199,7 @@ class TestNetwork:
         assert self.services("Interface") == {
             *("sqs", "ssm", "states"),
             *("ecs", "ecs-agent", "ecs-telemetry"),
-            *("ecr.api", "ecr.dkr", "logs"),
+            *("ecr.api", "ecr.dkr", "logs", "xray"),
         }
 
     def test_names_of_services_lead_to_their_endpoints(self) -> None:
@@ -490,6 +490,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
             f"{_ARN}:execute-api:{_HERE}:${{Api}}/${{Stage}}/POST/@connections/*"
         },
         "ecs:UpdateTaskProtection": {f"{_ARN}:ecs:{_HERE}:task/${{Cluster}}/*"},
+        "xray:PutTraceSegments": {"*"},
         "s3:ListBucket": {_MODEL},
         "s3:GetObject": {f"{_MODEL}/${{ModelPrefix}}/*"},
     },
@@ -502,6 +503,7 @@ WITHOUT_RESOURCE = {
     "states:SendTaskFailure",
     "states:SendTaskHeartbeat",
     "states:SendTaskSuccess",
+    "xray:PutTraceSegments",
 }
 
 

@@ -23,8 +23,15 @@ def _successors(state: Mapping[str, Any]) -> Iterator[str]:
         yield branch["Next"]
 
 
-def test_there_is_one_for_compaction_and_one_for_the_purge() -> None:
-    assert FILES == ["compact.asl.yaml", "purge.asl.yaml"]
+def test_machines_are_those_of_the_design() -> None:
+    assert FILES == [
+        "compact.asl.yaml",
+        "drain.asl.yaml",
+        "export.asl.yaml",
+        "purge.asl.yaml",
+        "purge_account.asl.yaml",
+        "redrive.asl.yaml",
+    ]
 
 
 def test_states_are_connected(machine: dict[str, Any]) -> None:

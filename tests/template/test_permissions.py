@@ -8,16 +8,19 @@ import pytest
 
 from tests.template.source import RESOURCES, of_type, properties, references
 
-_OF_A_CHAT = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
-_RECORDS = {"ChatsTable", "MessagesTable", "RunsTable", "CheckpointsTable", "LedgersTable"}
-_STANDING = {"CalendarsTable", "WorkersTable"}
 _LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-lane-*"
 _INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"
 _CONNECTIONS = (
     "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}"
-    ":${WebSocketApi}/${WebSocketStage}/POST/@connections/*"
+    ":${WebSocketApi}/v1/POST/@connections/*"
 )
 _TIERS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${TiersParameter}"
+_OF_A_CHAT = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
+_EXPORT_EXECUTIONS = (
+    "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
+    ":execution:${AWS::StackName}-export:*"
+)
+_EXPORT_FILES = "${ExportsBucket.Arn}/*"
 _FUNCTIONS = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
 )
@@ -40,6 +43,21 @@ _OF_A_STATE_MACHINE = {
 }
 
 
+# Of whoever takes sends and stops runs. What is asked for in fact: tests/contract/test_permissions.py.
+_SENDS = {
+    "dynamodb:GetItem": {
+        "CalendarsTable",
+        "ChatsTable",
+        "LedgersTable",
+        "RunsTable",
+        "WorkersTable",
+    },
+    "dynamodb:PutItem": {"ChatsTable", "MessagesTable", "RunsTable"},
+    "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
+    "dynamodb:Query": {"CheckpointsTable", "MessagesTable"},
+}
+
+
 def _log(group: str) -> dict[str, set[str]]:
     return {"logs:CreateLogStream": {group}, "logs:PutLogEvents": {group}}
 
@@ -47,12 +65,19 @@ def _log(group: str) -> dict[str, set[str]]:
 # Role → action → what it may be done to: a logical id, or the pattern of an ARN.
 PERMISSIONS: dict[str, dict[str, set[str]]] = {
     "HttpApiRole": {
-        "dynamodb:GetItem": {*_RECORDS, *_STANDING},
-        "dynamodb:PutItem": {*_RECORDS, "TicketsTable"},
-        "dynamodb:Query": {*_RECORDS, _INDEX, "UsageTable"},
-        "dynamodb:UpdateItem": {*_RECORDS, "UsageTable"},
+        **_SENDS,
+        "dynamodb:PutItem": {*_SENDS["dynamodb:PutItem"], "TicketsTable"},
+        "dynamodb:Query": {*_SENDS["dynamodb:Query"], _INDEX, "UsageTable"},
         "sqs:SendMessage": {_LANES, _INBOXES},
-        "states:StartExecution": {"PurgeStateMachine"},
+        "dynamodb:ConditionCheckItem": {"LedgersTable"},
+        "states:StartExecution": {
+            "PurgeStateMachine",
+            "PurgeAccountStateMachine",
+            "ExportStateMachine",
+        },
+        "states:DescribeExecution": {_EXPORT_EXECUTIONS},
+        "s3:GetObject": {_EXPORT_FILES},
+        "s3:ListBucket": {"ExportsBucket"},
         "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
         **_log("HttpApiLogs"),
@@ -64,10 +89,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_TRACES,
     },
     "WsMessageRole": {
-        "dynamodb:GetItem": {*_RECORDS, *_STANDING},
-        "dynamodb:PutItem": _RECORDS,
-        "dynamodb:Query": _RECORDS,
-        "dynamodb:UpdateItem": {*_RECORDS, "UsageTable"},
+        **_SENDS,
         "sqs:SendMessage": {_LANES, _INBOXES},
         "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
@@ -75,11 +97,11 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         **_TRACES,
     },
     "PurgeChatRole": {
-        "dynamodb:BatchWriteItem": _OF_A_CHAT,
-        "dynamodb:DeleteItem": _OF_A_CHAT,
-        "dynamodb:GetItem": _OF_A_CHAT,
-        "dynamodb:Query": _OF_A_CHAT,
-        "dynamodb:PutItem": {"MessagesTable", "RunsTable"},
+        "dynamodb:BatchWriteItem": {"CheckpointsTable", "MessagesTable"},
+        "dynamodb:DeleteItem": {"ChatsTable", "RunsTable", "SummariesTable"},
+        "dynamodb:GetItem": {"RunsTable"},
+        "dynamodb:Query": {"CheckpointsTable", "MessagesTable", "SummariesTable"},
+        "dynamodb:PutItem": {"MessagesTable"},
         "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
         "sqs:SendMessage": {_INBOXES},
         **_log("PurgeChatLogs"),
@@ -87,6 +109,61 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
     },
     "PurgeStateMachineRole": {
         "lambda:InvokeFunction": {"PurgeChatFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "PurgeAccountRole": {
+        "dynamodb:BatchWriteItem": {*_OF_A_CHAT, "UsageTable", "TicketsTable"},
+        "dynamodb:DeleteItem": {*_OF_A_CHAT, "LedgersTable"},
+        "dynamodb:GetItem": {*_OF_A_CHAT, "LedgersTable"},
+        "dynamodb:Query": {*_OF_A_CHAT, "UsageTable"},
+        "dynamodb:Scan": {"TicketsTable"},
+        "dynamodb:PutItem": {"MessagesTable"},
+        "dynamodb:UpdateItem": {"ChatsTable", "LedgersTable", "RunsTable", "UsageTable"},
+        "sqs:SendMessage": {_INBOXES},
+        "s3:ListBucket": {"ExportsBucket"},
+        "s3:DeleteObject": {_EXPORT_FILES},
+        "cognito-idp:AdminDeleteUser": {"UserPool"},
+        "cognito-idp:AdminDisableUser": {"UserPool"},
+        "cognito-idp:AdminUserGlobalSignOut": {"UserPool"},
+        **_log("PurgeAccountLogs"),
+        **_TRACES,
+    },
+    "PurgeAccountStateMachineRole": {
+        "lambda:InvokeFunction": {"PurgeAccountFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "ExportAccountRole": {
+        "dynamodb:GetItem": {"LedgersTable"},
+        "dynamodb:Query": {"ChatsTable", "MessagesTable", "SummariesTable", "UsageTable"},
+        "s3:PutObject": {_EXPORT_FILES},
+        "cognito-idp:AdminGetUser": {"UserPool"},
+        **_log("ExportAccountLogs"),
+        **_TRACES,
+    },
+    "ExportStateMachineRole": {
+        "lambda:InvokeFunction": {"ExportAccountFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "DrainWorkerRole": {
+        "dynamodb:GetItem": {"WorkersTable"},
+        "sqs:SendMessage": {_INBOXES},
+        **_log("DrainWorkerLogs"),
+        **_TRACES,
+    },
+    "DrainStateMachineRole": {
+        "lambda:InvokeFunction": {"DrainWorkerFunction"},
+        **_OF_A_STATE_MACHINE,
+    },
+    "RedriveRunsRole": {
+        "dynamodb:GetItem": {"RunsTable", "LedgersTable", "CalendarsTable"},
+        "dynamodb:Scan": {"RunsTable"},
+        "dynamodb:UpdateItem": {"RunsTable", "LedgersTable"},
+        "sqs:SendMessage": {_LANES},
+        **_log("RedriveRunsLogs"),
+        **_TRACES,
+    },
+    "RedriveStateMachineRole": {
+        "lambda:InvokeFunction": {"RedriveRunsFunction"},
         **_OF_A_STATE_MACHINE,
     },
     "CompactChatRole": {
@@ -113,7 +190,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
 
 # The services behind these take no resource in a policy, or only an account-wide one.
 WITHOUT_RESOURCE = ("xray:", "logs:", "cloudwatch:DescribeAlarms")
-WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS, _FUNCTIONS}
+WITH_PATTERN = {_LANES, _INBOXES, _CONNECTIONS, _FUNCTIONS, _EXPORT_EXECUTIONS, _EXPORT_FILES}
 
 
 def _listed(value: object) -> list[Any]:

@@ -22,6 +22,16 @@ SHAPES = {
     "WorkersTable": ("worker_id", None, True),
     "TicketsTable": ("ticket_hash", None, True),
 }
+# What users wrote, whole or in part.
+WORDS = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
+BY_A_KEY_OF_AWS = {"SSEEnabled": False}
+BY_OUR_KEY = {
+    "Fn::If": [
+        "HasDataKey",
+        {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": {"Fn::GetAtt": "DataKey.Arn"}},
+        BY_A_KEY_OF_AWS,
+    ]
+}
 NUMBERS = {"seq", "active_hour"}
 
 
@@ -53,7 +63,7 @@ def test_chats_are_listed_by_activity() -> None:
 def test_table_is_on_demand_encrypted_and_restorable(table: str) -> None:
     found = properties(table)
     assert found["BillingMode"] == "PAY_PER_REQUEST"
-    assert found["SSESpecification"] == {"SSEEnabled": True}
+    assert found["SSESpecification"] == (BY_OUR_KEY if table in WORDS else BY_A_KEY_OF_AWS)
     assert found["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 

@@ -41,6 +41,9 @@ ENVIRONMENT = {
     "INBOX_BASE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/inbox",
     "CALLBACK_URL": "https://api.execute-api.us-east-1.amazonaws.com/v1",
     "TIERS_PARAMETER": "/stack/tiers",
+    "EXPORTS_BUCKET": "exports",
+    "USER_POOL_ID": "us-east-1_pool",
+    "WEB_ORIGIN": "https://chat.example.com",
     "POWERTOOLS_SERVICE_NAME": "imports",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",
@@ -106,13 +109,26 @@ WS_MESSAGE = Function("ws_message", ("dynamodb", "sqs", "apigatewaymanagementapi
 WS_AUTHORIZER = Function("ws_authorizer", ("dynamodb",))
 PURGE_CHAT = Function("purge_chat", ("dynamodb", "sqs"))
 COMPACT_CHAT = Function("compact_chat", ("dynamodb",))
+PURGE_ACCOUNT = Function("purge_account", ("cognito-idp", "dynamodb", "s3", "sqs"))
+EXPORT_ACCOUNT = Function("export_account", ("cognito-idp", "dynamodb", "s3"))
+DRAIN_WORKER = Function("drain_worker", ("dynamodb", "sqs"))
+REDRIVE_RUNS = Function("redrive_runs", ("dynamodb", "sqs"))
 
 on_the_way_to_a_socket = pytest.mark.parametrize(
     "function", [WS_MESSAGE, WS_AUTHORIZER], ids=lambda function: function.name
 )
 lean = pytest.mark.parametrize(
     "function",
-    [WS_MESSAGE, WS_AUTHORIZER, PURGE_CHAT, COMPACT_CHAT],
+    [
+        WS_MESSAGE,
+        WS_AUTHORIZER,
+        PURGE_CHAT,
+        COMPACT_CHAT,
+        PURGE_ACCOUNT,
+        EXPORT_ACCOUNT,
+        DRAIN_WORKER,
+        REDRIVE_RUNS,
+    ],
     ids=lambda function: function.name,
 )
 

@@ -48,6 +48,47 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+describe("a second factor", () => {
+  function withChallenge(proof: object) {
+    const asked: Record<string, unknown>[] = [];
+    vi.stubGlobal("fetch", async (_url: string, request: { body: string }) => {
+      const body = JSON.parse(request.body) as Record<string, unknown>;
+      asked.push(body);
+      const answered =
+        "AuthFlow" in body ? { ChallengeName: "SOFTWARE_TOKEN_MFA", Session: "session-1" } : proof;
+      return { ok: !("__type" in answered), json: async () => answered };
+    });
+    return asked;
+  }
+
+  it("is asked for, and then all is as without", async () => {
+    const asked = withChallenge(tokens("one", "refresh"));
+    const user = identity();
+    await expect(user.signIn("a@example.com", "secret")).rejects.toMatchObject({
+      code: "second_factor_needed",
+    });
+    expect(user.isSignedIn).toBe(false);
+    await user.prove("123456");
+    expect(await user.idToken(false)).toBe("one");
+    expect(asked[1]).toMatchObject({
+      ChallengeName: "SOFTWARE_TOKEN_MFA",
+      Session: "session-1",
+      ChallengeResponses: { USERNAME: "a@example.com", SOFTWARE_TOKEN_MFA_CODE: "123456" },
+    });
+  });
+
+  it.each([
+    ["CodeMismatchException", "code_wrong"],
+    ["NotAuthorizedException", "code_expired"],
+  ])("that is refused with %s is %s", async (exception, code) => {
+    withChallenge({ __type: exception });
+    const user = identity();
+    await expect(user.signIn("a@example.com", "secret")).rejects.toThrow();
+    await expect(user.prove("000000")).rejects.toMatchObject({ code });
+    await expect(identity().prove("000000")).rejects.toMatchObject({ code: "code_expired" });
+  });
+});
+
 describe("identity", () => {
   it("stays signed in over a reload", async () => {
     cognito((flow) => (flow === "USER_PASSWORD_AUTH" ? tokens("one", "refresh") : tokens("two")));

@@ -14,6 +14,8 @@ from chatcore.domain.admission import Admission, Send, View
 from chatcore.domain.beat import Beat
 from chatcore.domain.calendar import Calendar
 from chatcore.domain.chat import Chat, Message
+from chatcore.domain.export import ExportState
+from chatcore.domain.identity import Profile
 from chatcore.domain.lanes import Lane
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import Ending, Run, Usage
@@ -66,14 +68,33 @@ class Ticket:
     expires_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A page of a walk through a whole table. looked_at: items, whether of interest or not; next_id: where
+    the next page starts, empty at the end."""
+
+    looked_at: int
+    next_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRuns(Swept):
+    runs: Sequence[Run]
+
+
 class ChatStore(Protocol):
-    def create(self, chat: Chat) -> None: ...
+    def create(self, chat: Chat) -> bool:
+        """False where its user's account is closed. Raises Conflict."""
 
     def get(self, user_id: str, chat_id: str) -> Chat | None:
         """Also a deleted one: hiding it is the service's part."""
 
     def newest(self, user_id: str, limit: int, after: tuple[int, str] | None) -> Page[Chat]:
         """Chats not deleted, latest activity first. after, next_key: (last_active_ms, chat_id)."""
+
+    def all(self, user_id: str, limit: int, after_chat_id: str) -> Sequence[Chat]:
+        """Also deleted ones, by their ids, from behind that one on; an empty one stands before all. Whatever
+        happens in them meanwhile, they keep their place."""
 
     def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
         """The renamed chat; None where there is none or it is deleted."""
@@ -107,6 +128,9 @@ class MessageStore(Protocol):
     def newest(self, chat_id: str, limit: int, before_seq: int | None) -> Page[Message]:
         """Newest first, from below before_seq on. next_key: (seq, "")."""
 
+    def oldest(self, chat_id: str, limit: int, after_seq: int) -> Sequence[Message]:
+        """In reading order, from behind that place on."""
+
     def between(self, chat_id: str, after_seq: int, up_to_seq: int) -> Sequence[Message]:
         """All of them, in reading order, the last place included."""
 
@@ -121,6 +145,9 @@ class SummaryStore(Protocol):
         """In place of what the same run has put before."""
 
     def get(self, chat_id: str, summary_id: str) -> Summary | None: ...
+
+    def all(self, chat_id: str) -> Sequence[Summary]:
+        """Also those that are not the chat's, yet or any more."""
 
     def remove(self, chat_id: str, kept_id: str | None = None) -> None:
         """Remove all of the chat's but the one to be kept."""
@@ -166,7 +193,7 @@ class RunStore(Protocol):
         """Let the connection have the frames of an active run, whoever runs it; None when over."""
 
     def note_requeued(self, run: Run, now_ms: int) -> bool:
-        """Note that the queued run's job is put into its lane anew now. False where it is not as it
+        """Note that the active run's job is put into a lane anew now. False where it is not as it
         was seen: somebody else has just done so, or has claimed it."""
 
     def request_cancel(self, run_id: str) -> Run | None:
@@ -176,6 +203,10 @@ class RunStore(Protocol):
         """Remove runs and their checkpoints, whichever are still there. Of a run that has ended, or is of
         the background, its id stays for as long as the run would have: a late repeat must not make it
         anew."""
+
+    def active(self, limit: int, after_id: str) -> ActiveRuns:
+        """Those answers in the making that are among so many stored runs, in no order, behind the run of
+        that id; an empty one stands before all. As they were a moment ago."""
 
     def put_checkpoints(self, checkpoints: Sequence[Checkpoint], now_ms: int) -> None:
         """Write these, at most MAX_CHECKPOINTS, each by itself, no two in one place. Raises
@@ -194,10 +225,16 @@ class LedgerStore(Protocol):
     def charge(self, user_id: str, run_id: str, charged: int) -> None:
         """Note what the run has cost so far, in virtual time, unless it has been settled."""
 
+    def forget(self, user_id: str) -> bool:
+        """Remove a closed account; True also where there is none. False where it is open."""
+
 
 class UsageStore(Protocol):
     def days(self, user_id: str, first_day: str, last_day: str) -> Sequence[DayUsage]:
         """The user's days with use, both ends included, oldest first. `RunStore.end` writes them."""
+
+    def remove(self, user_id: str) -> None:
+        """Remove all of the user's days."""
 
 
 class CalendarStore(Protocol):
@@ -230,6 +267,10 @@ class TicketStore(Protocol):
 
     def take(self, ticket_hash: str, now_ms: int) -> Ticket | None:
         """Use it up. None when there is none, it is used, or it has expired."""
+
+    def remove_of(self, user_id: str, limit: int, after_hash: str) -> Swept:
+        """Remove the user's among so many stored tickets, in no order, behind the one of that hash; an
+        empty one stands before all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +355,47 @@ class AsyncPosts(Protocol):
 class Purges(Protocol):
     def start(self, user_id: str, chat_id: str) -> None:
         """Start removing a deleted chat. Starting it again while it runs changes nothing."""
+
+
+class AccountPurges(Protocol):
+    def start(self, user_id: str) -> None:
+        """Start removing all of a user. Starting it again changes nothing."""
+
+
+class ExportJobs(Protocol):
+    def start(self, user_id: str, export_id: str) -> None:
+        """Start writing all that there is of a user to files. Starting the same again changes nothing."""
+
+    def state(self, user_id: str, export_id: str) -> ExportState | None:
+        """None where this user has asked for no such export."""
+
+
+class ExportFiles(Protocol):
+    """What exports have written, by user, export and name. It goes by itself after some days."""
+
+    def put(self, user_id: str, export_id: str, name: str, body: bytes) -> None:
+        """In place of what is there under that name."""
+
+    def get(self, user_id: str, export_id: str, name: str) -> bytes | None: ...
+
+    def link(self, user_id: str, export_id: str, name: str, seconds: int) -> str:
+        """A URL that whoever has it can fetch the file by, for so long."""
+
+    def remove(self, user_id: str) -> bool:
+        """Remove the user's files, of all exports, so many as go at once. False where there may be more."""
+
+
+class UserPool(Protocol):
+    """Who may sign in."""
+
+    def profile(self, user_id: str) -> Profile | None: ...
+
+    def lock_out(self, user_id: str) -> None:
+        """Nobody signs in as this user any more, nor stays signed in for longer than his last token
+        lives. Nothing happens where there is no such user."""
+
+    def remove(self, user_id: str) -> None:
+        """Remove the user, if there is one."""
 
 
 class Compactions(Protocol):

@@ -57,6 +57,9 @@ class HttpApiSettings:
     callback_url: str
     tiers_parameter: str
     purge_state_machine_arn: str
+    purge_account_state_machine_arn: str
+    export_state_machine_arn: str
+    exports_bucket: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "HttpApiSettings":
@@ -68,16 +71,23 @@ class HttpApiSettings:
             callback_url=source.text("CALLBACK_URL"),
             tiers_parameter=source.text("TIERS_PARAMETER"),
             purge_state_machine_arn=source.text("PURGE_STATE_MACHINE_ARN"),
+            purge_account_state_machine_arn=source.text("PURGE_ACCOUNT_STATE_MACHINE_ARN"),
+            export_state_machine_arn=source.text("EXPORT_STATE_MACHINE_ARN"),
+            exports_bucket=source.text("EXPORTS_BUCKET"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class WsAuthorizerSettings:
+    """web_origin: the page's, the only one that a browser may open a socket from."""
+
     tables: TableNames
+    web_origin: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WsAuthorizerSettings":
-        return cls(tables=_Environment(environment).tables("tickets"))
+        source = _Environment(environment)
+        return cls(tables=source.tables("tickets"), web_origin=source.text("WEB_ORIGIN"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,68 @@ class PurgeChatSettings:
         return cls(
             tables=source.tables(*_ENDING, "summaries"),
             inbox_base_url=source.text("INBOX_BASE_URL"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeAccountSettings:
+    tables: TableNames
+    inbox_base_url: str
+    exports_bucket: str
+    user_pool_id: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "PurgeAccountSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables(*_ENDING, "summaries", "tickets"),
+            inbox_base_url=source.text("INBOX_BASE_URL"),
+            exports_bucket=source.text("EXPORTS_BUCKET"),
+            user_pool_id=source.text("USER_POOL_ID"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportAccountSettings:
+    tables: TableNames
+    exports_bucket: str
+    user_pool_id: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "ExportAccountSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables("chats", "messages", "summaries", "ledgers", "usage"),
+            exports_bucket=source.text("EXPORTS_BUCKET"),
+            user_pool_id=source.text("USER_POOL_ID"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorkerSettings:
+    tables: TableNames
+    inbox_base_url: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "DrainWorkerSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables("workers"),
+            inbox_base_url=source.text("INBOX_BASE_URL"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveRunsSettings:
+    tables: TableNames
+    lane_base_url: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "RedriveRunsSettings":
+        source = _Environment(environment)
+        return cls(
+            tables=source.tables("runs", "ledgers", "calendars"),
+            lane_base_url=source.text("LANE_BASE_URL"),
         )
 
 

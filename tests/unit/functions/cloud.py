@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from chatcore.adapters.memory.accounts import MemoryExportFiles, MemoryUserPool
 from chatcore.adapters.memory.database import MemoryDatabase
 from chatcore.adapters.memory.posts import MemoryPosts
 from chatcore.adapters.memory.queues import MemoryInboxes, MemoryLanes
-from chatcore.adapters.memory.states import MemoryPurges
+from chatcore.adapters.memory.states import (
+    MemoryAccountPurges,
+    MemoryExportJobs,
+    MemoryPurges,
+)
 from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.memory.tiers import MemoryTiers
 from chatcore.domain.errors import StoreUnavailable
@@ -48,6 +53,10 @@ class Cloud:
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
     inboxes: MemoryInboxes = field(default_factory=MemoryInboxes)
     purges: MemoryPurges = field(default_factory=MemoryPurges)
+    account_purges: MemoryAccountPurges = field(default_factory=MemoryAccountPurges)
+    export_jobs: MemoryExportJobs = field(default_factory=MemoryExportJobs)
+    export_files: MemoryExportFiles = field(default_factory=MemoryExportFiles)
+    user_pool: MemoryUserPool = field(default_factory=MemoryUserPool)
     posts: MemoryPosts = field(default_factory=MemoryPosts)
     tiers: MemoryTiers = field(default_factory=MemoryTiers)
 
@@ -63,6 +72,10 @@ class Cloud:
             "lanes": self.lanes,
             "inboxes": self.inboxes,
             "purges": self.purges,
+            "account_purges": self.account_purges,
+            "export_jobs": self.export_jobs,
+            "export_files": self.export_files,
+            "user_pool": self.user_pool,
             "posts": self.posts,
             "tiers": self.tiers,
             "now_ms": self.clock,

@@ -86,12 +86,14 @@ def socket_event(
     }
 
 
-def connect_event(ticket: str | None) -> dict[str, Any]:
-    """What the authorizer of $connect is asked with."""
+def connect_event(ticket: str | None, **headers: str) -> dict[str, Any]:
+    """What the authorizer of $connect is asked with; headers: besides those of every handshake."""
+    sent = {"Host": "socket.example.com", **headers}
     return {
         "type": "REQUEST",
         "methodArn": "arn:aws:execute-api:eu-central-1:123456789012:socket/live/$connect",
-        "headers": {"Host": "socket.example.com"},
+        "headers": sent,
+        "multiValueHeaders": {name: [value] for name, value in sent.items()},
         "queryStringParameters": None if ticket is None else {"ticket": ticket},
         "requestContext": {"routeKey": "$connect", "connectionId": "socket-1"},
     }

@@ -18,6 +18,7 @@ FUNCTIONS = Path(__file__).parents[3] / "functions"
 
 RECORDS = ("CHATS", "MESSAGES", "SUMMARIES", "RUNS", "CHECKPOINTS", "LEDGERS", "USAGE")
 _QUEUES = "https://sqs.eu-central-1.amazonaws.com/123456789012/stack"
+_MACHINES = "arn:aws:states:eu-central-1:123456789012:stateMachine"
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-central-1",
@@ -31,7 +32,12 @@ ENVIRONMENT = {
     "INBOX_BASE_URL": f"{_QUEUES}-inbox",
     "CALLBACK_URL": "https://api.execute-api.eu-central-1.amazonaws.com/live",
     "TIERS_PARAMETER": "/stack/tiers",
-    "PURGE_STATE_MACHINE_ARN": "arn:aws:states:eu-central-1:123456789012:stateMachine:purge",
+    "PURGE_STATE_MACHINE_ARN": f"{_MACHINES}:purge",
+    "PURGE_ACCOUNT_STATE_MACHINE_ARN": f"{_MACHINES}:purge-account",
+    "EXPORT_STATE_MACHINE_ARN": f"{_MACHINES}:export",
+    "EXPORTS_BUCKET": "stack-exports",
+    "USER_POOL_ID": "eu-central-1_pool",
+    "WEB_ORIGIN": "https://chat.example.com",
     "POWERTOOLS_SERVICE_NAME": "test",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from aws_lambda_powertools.utilities.parser.models import (
     APIGatewayWebSocketMessageEventModel,
 )
 
+from chatcore.domain.beat import Beat
 from chatcore.domain.identity import User
 from chatcore.domain.summary import SummaryAsked
 from chatcore.domain.tiers import Tier
@@ -56,6 +58,9 @@ HTTP_REPLIES = {
     "create_ticket": (201, "ticket"),
     "get_me": (200, "tier"),
     "get_my_usage": (200, "days"),
+    "delete_me": (202, "closed_at"),
+    "start_export": (202, "export_id"),
+    "get_export": (200, "status"),
 }
 FRAMES = {
     "send": ["run.started", "run.delta", "run.completed"],
@@ -91,6 +96,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         (queued,) = frames(cloud, "send")
         assert queued["type"] == "run.queued"
         cloud.complete(queued["run_id"], "What a good name.")
+        asked = event("export_account", "first_file")
+        cloud.export_jobs.start(asked["user_id"], asked["export_id"])
         yield cloud
 
 
@@ -206,7 +213,10 @@ class TestItsFunction:
     def test_tells_its_connection(self, cloud: Cloud, name: str) -> None:
         assert [frame["type"] for frame in frames(cloud, name)] == FRAMES[name]
 
-    def test_lets_a_ticket_in_once(self, cloud: Cloud) -> None:
+    def test_lets_a_ticket_in_once(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        function = load_function("ws_authorizer")
+        origin = event("ws_authorizer", "connect")["headers"]["Origin"]
+        monkeypatch.setattr(function, "settings", replace(function.settings, web_origin=origin))
         user = User(
             event("ws_message", "ping")["requestContext"]["authorizer"]["user_id"], Tier.PLUS
         )
@@ -222,6 +232,29 @@ class TestItsFunction:
         assert reply_of("compact_chat", "plan")["outcome"] == "planned"
         assert reply_of("compact_chat", "commit") == {"outcome": "outdated"}
         assert reply_of("compact_chat", "release") == {"outcome": "released"}
+
+    def test_removes_an_account_step_by_step(self, cloud: Cloud) -> None:
+        assert reply_of("purge_account", "shut") == {"state": "done"}
+        told = [reply_of("purge_account", "chats")["state"] for _ in range(2)]
+        assert told == ["more", "done"]
+        assert reply_of("purge_account", "rest") == {"state": "done"}
+        assert reply_of("purge_account", "forget")["state"] == "done"
+        assert [cloud.database.chats, cloud.database.ledgers] == [{}, {}]
+
+    def test_writes_an_export(self, cloud: Cloud) -> None:
+        reply = reply_of("export_account", "first_file")
+        assert reply["state"] == "done"
+        assert reply["progress"]["counts"]["message"] == 2
+
+    def test_tells_a_worker_to_leave(self, cloud: Cloud) -> None:
+        worker_id = event("drain_worker", "drain")["worker_id"]
+        inbox = cloud.inboxes.open(worker_id)
+        cloud.stores.beats.put(Beat(worker_id, inbox, cloud.clock(), 4, 4))
+        assert reply_of("drain_worker", "drain") == {"state": "leaving"}
+
+    def test_looks_at_a_page_of_runs(self, cloud: Cloud) -> None:
+        reply = reply_of("redrive_runs", "first_page")
+        assert (reply["looked_at"], reply["requeued"], reply["next_id"]) == (1, 0, "")
 
     def test_purges_a_deleted_chat(self, cloud: Cloud) -> None:
         assert reply_of("http_api", "delete_chat")["statusCode"] == 204

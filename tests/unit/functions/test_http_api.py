@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from chatcore.domain.export import ExportState
 from chatcore.domain.ledger import Ledger, Window
 from chatcore.domain.tiers import DEFAULTS, Tier
+from chatcore.protocol.export import MANIFEST, File, Manifest, encode_manifest
 from chatcore.services.purge import purge
 from tests.unit.functions.cloud import Away, Broken, Cloud
 from tests.unit.functions.events import ID_CLAIMS
@@ -24,6 +26,7 @@ DAY_MS = 24 * 3600 * 1000
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     cloud = Cloud()
     cloud.enter(load_function("http_api"), monkeypatch)
+    cloud.enter(load_function("ws_message"), monkeypatch)
     with event_loop():
         yield cloud
 
@@ -255,6 +258,93 @@ class TestAccount:
             },
         }
 
+    def test_deleting_it_closes_it_at_once_and_starts_its_purge(self, cloud: Cloud) -> None:
+        chat_id = new_chat(cloud)
+        run = send(cloud, chat_id).body
+        cloud.stores.runs.add_viewer(run["run_id"], "socket-1")
+        reply = cloud.http("DELETE", "/me", {"email": "Alice@example.com"})
+        assert (reply.status, reply.body) == (202, {"closed_at": "2027-01-15T08:00:00.000Z"})
+        assert cloud.account_purges.started == {"user-alice"}
+        assert [json.loads(frame)["type"] for frame in cloud.posts.frames["socket-1"]] == [
+            "run.cancelled"
+        ]
+        for refused in (
+            send(cloud, chat_id, "message-0002"),
+            cloud.http("POST", "/chats", {}),
+            cloud.http("POST", "/me/export"),
+        ):
+            assert (refused.status, refused.code) == (403, "account_closed")
+        said = {"action": "send", "chat_id": None, "message_id": "message-0003", "text": "Hello?"}
+        frames = cloud.say(said)
+        assert [(frame["type"], frame["code"]) for frame in frames] == [("error", "account_closed")]
+        # Again, later: it is closed since the first time.
+        cloud.clock.advance(60_000)
+        assert cloud.http("DELETE", "/me", {"email": "alice@example.com"}).body == reply.body
+        assert cloud.http("POST", "/chats", {}, claims=BOB).status == 201
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            ({"email": "bob@example.com"}, "confirmation_wrong"),
+            ({"email": ""}, "confirmation_wrong"),
+            ({"email": "a" * 400}, "field_invalid"),
+            ({"email": None}, "field_invalid"),
+            ({}, "field_invalid"),
+            (None, "field_invalid"),
+        ],
+    )
+    def test_deleting_it_takes_its_address(self, cloud: Cloud, body: Any, code: str) -> None:
+        reply = cloud.http("DELETE", "/me", body)
+        assert (reply.status, reply.code) == (400, code)
+        assert cloud.account_purges.started == set()
+        assert cloud.database.ledgers == {}
+
+    def test_an_export_is_asked_for_looked_at_and_fetched(self, cloud: Cloud) -> None:
+        asked = cloud.http("POST", "/me/export")
+        assert asked.status == 202
+        export_id = asked.body["export_id"]
+        waiting = {
+            "export_id": export_id,
+            "status": "preparing",
+            "made_at": None,
+            "counts": None,
+            "files": [],
+            "links_end_at": None,
+        }
+        assert asked.body == waiting
+        path = f"/me/export/{export_id}"
+        assert cloud.http("GET", path).body == waiting
+        manifest = Manifest(
+            export_id=export_id,
+            made_at="2027-01-15T08:00:00.000Z",
+            files=(File(name="part-00001.jsonl", lines=2, bytes=99),),
+            counts={"profile": 1, "account": 1},
+        )
+        cloud.export_files.put("user-alice", export_id, MANIFEST, encode_manifest(manifest))
+        cloud.export_jobs.states["user-alice", export_id] = ExportState.READY
+        ready = cloud.http("GET", path)
+        assert ready.status == 200
+        assert ready.body == {
+            "export_id": export_id,
+            "status": "ready",
+            "made_at": "2027-01-15T08:00:00.000Z",
+            "counts": {"profile": 1, "account": 1},
+            "files": [
+                {
+                    "name": "part-00001.jsonl",
+                    "lines": 2,
+                    "bytes": 99,
+                    "url": cloud.export_files.link(
+                        "user-alice", export_id, "part-00001.jsonl", 900
+                    ),
+                }
+            ],
+            "links_end_at": "2027-01-15T08:15:00.000Z",
+        }
+        for claims, other in ((BOB, export_id), (ID_CLAIMS, "e_other"), (ID_CLAIMS, "x" * 65)):
+            reply = cloud.http("GET", f"/me/export/{other}", claims=claims)
+            assert (reply.status, reply.code) == (404, "export_not_found")
+
     @pytest.mark.parametrize(("claim", "tier"), [("pro", "pro"), ("gold", "free"), (None, "free")])
     def test_the_tier_is_the_tokens(self, cloud: Cloud, claim: str | None, tier: str) -> None:
         claims = {key: value for key, value in ID_CLAIMS.items() if key != "custom:tier"}
@@ -382,7 +472,7 @@ class TestBadRequests:
         reply = cloud.http("GET", path)
         assert (reply.status, reply.code) == (404, "route_not_found")
 
-    @pytest.mark.parametrize(("method", "path"), [("PUT", "/chats"), ("DELETE", "/me")])
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "/chats"), ("PATCH", "/me")])
     def test_an_unknown_method(self, cloud: Cloud, method: str, path: str) -> None:
         reply = cloud.http(method, path)
         assert (reply.status, reply.code) == (405, "method_not_allowed")

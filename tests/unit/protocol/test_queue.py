@@ -13,6 +13,7 @@ from chatcore.protocol.queue import (
     BadBody,
     Cancel,
     Control,
+    Drain,
     Job,
     decode_control,
     decode_job,
@@ -45,6 +46,7 @@ def test_bodies_are_ascii_without_control_characters(user_id: str, trace_id: str
         Cancel(run_id="r_1"),
         Attach(run_id="r_1", connection_id="a=\x00\u2028", offset=0),
         Attach(run_id="r_1", connection_id="a", offset=MAX_OFFSET, epoch=999),
+        Drain(),
     ],
 )
 def test_controls_come_back_as_they_were(control: Control) -> None:

@@ -25,6 +25,7 @@ from chatcore.domain.tiers import DEFAULTS, Tier, Tiers
 from chatcore.ports import Claimed, Posted
 from chatcore.protocol.queue import Attach, Cancel, job_for
 from chatcore.services.cancel import cancel
+from chatcore.services.drain import Drained, drain
 from gpu_service.worker.worker import BOUNCE_PAUSES_S
 from tests.simulation.engine import Break, Hang, Say, Script, words
 from tests.simulation.virtual_time import in_virtual_time, now_ms
@@ -638,6 +639,31 @@ class TestDraining:
         await asyncio.sleep(10)
         assert stage.answer(run) == stage.screens.text() == before + "and so it went on"
         assert stage.stored(run).epoch == 2
+
+    @in_virtual_time
+    async def test_by_its_inbox_is_as_by_a_signal(self) -> None:
+        stage = stage_saying(words(ANSWER, 2.0), words("and so it went on"))
+        stage.start()
+        run = stage.send()
+        await asyncio.sleep(4.5)
+
+        def look() -> Drained:
+            return drain(stage.stores, stage.inboxes, "worker-1", now_ms())
+
+        said = [look()]
+        while said[-1] is Drained.LEAVING:
+            # It is told again and again, as an operator's state machine does.
+            await asyncio.sleep(1)
+            said.append(look())
+            assert len(said) <= stage.limits.drain_s + 5
+        assert said[-1] is Drained.GONE
+        assert stage.stored(run).status is Status.QUEUED
+        await asyncio.sleep(1)
+        assert not stage.inboxes.send("worker-1", Cancel(run_id="r_1"))
+        before = stage.screens.text()
+        stage.start("worker-2")
+        await asyncio.sleep(10)
+        assert stage.answer(run) == stage.screens.text() == before + "and so it went on"
 
     @in_virtual_time
     async def test_takes_no_new_runs(self) -> None:

@@ -16,6 +16,8 @@ export type SignInCode =
   | "unauthorized"
   | "wrong_credentials"
   | "new_password_required"
+  /** The password is right; `prove` goes on with a code of the user's authenticator app. */
+  | "second_factor_needed"
   | "too_many_attempts"
   /** The account is there, and its address has yet to be confirmed by a code. */
   | "not_confirmed"
@@ -46,14 +48,17 @@ interface AuthenticationResult {
   RefreshToken?: string;
 }
 
-interface InitiateAuthAnswer {
+interface AuthAnswer {
   AuthenticationResult?: AuthenticationResult;
   ChallengeName?: string;
+  Session?: string;
 }
 
 interface SignUpAnswer {
   UserConfirmed?: boolean;
 }
+
+const SECOND_FACTOR = "SOFTWARE_TOKEN_MFA";
 
 const STORAGE_KEY = "chatcore.refresh_token";
 /** A token is renewed this long before it ends. */
@@ -62,6 +67,8 @@ const MARGIN_MS = 60_000;
 export class Identity {
   private tokens: Tokens | null = null;
   private renewal: Promise<Tokens> | null = null;
+  /** Of a sign-in that waits for its second factor. */
+  private challenge: { email: string; session: string } | null = null;
 
   constructor(private readonly options: CognitoOptions) {}
 
@@ -70,11 +77,36 @@ export class Identity {
   }
 
   async signIn(email: string, password: string): Promise<void> {
-    const result = await this.initiate("USER_PASSWORD_AUTH", {
+    const answer = await this.initiate("USER_PASSWORD_AUTH", {
       USERNAME: email,
       PASSWORD: password,
     });
-    this.tokens = this.keep(result);
+    if (answer.ChallengeName === SECOND_FACTOR && answer.Session !== undefined) {
+      this.challenge = { email, session: answer.Session };
+      throw new SignInProblem("second_factor_needed");
+    }
+    this.tokens = this.keep(resultOf(answer));
+  }
+
+  /** Goes on with a sign-in that needed a second factor. */
+  async prove(code: string): Promise<void> {
+    if (this.challenge === null) throw new SignInProblem("code_expired");
+    const { email, session } = this.challenge;
+    let answer: AuthAnswer;
+    try {
+      answer = await this.call<AuthAnswer>("RespondToAuthChallenge", {
+        ClientId: this.options.clientId,
+        ChallengeName: SECOND_FACTOR,
+        Session: session,
+        ChallengeResponses: { USERNAME: email, SOFTWARE_TOKEN_MFA_CODE: code },
+      });
+    } catch (problem) {
+      // What is refused here is the session, which lives for some minutes.
+      const isOver = problem instanceof SignInProblem && problem.code === "wrong_credentials";
+      throw isOver ? new SignInProblem("code_expired") : problem;
+    }
+    this.tokens = this.keep(resultOf(answer));
+    this.challenge = null;
   }
 
   /** Makes an account; whether it can be used at once, or a code was sent to the address first. */
@@ -129,7 +161,9 @@ export class Identity {
     if (refreshToken === null) throw new SignInProblem("unauthorized");
     let result: AuthenticationResult;
     try {
-      result = await this.initiate("REFRESH_TOKEN_AUTH", { REFRESH_TOKEN: refreshToken });
+      result = resultOf(
+        await this.initiate("REFRESH_TOKEN_AUTH", { REFRESH_TOKEN: refreshToken }),
+      );
     } catch (problem) {
       const isRefused = problem instanceof SignInProblem && problem.code === "wrong_credentials";
       throw isRefused ? new SignInProblem("unauthorized") : problem;
@@ -150,18 +184,12 @@ export class Identity {
     };
   }
 
-  private async initiate(
-    flow: string,
-    parameters: Record<string, string>,
-  ): Promise<AuthenticationResult> {
-    const answer = await this.call<InitiateAuthAnswer>("InitiateAuth", {
+  private initiate(flow: string, parameters: Record<string, string>): Promise<AuthAnswer> {
+    return this.call("InitiateAuth", {
       AuthFlow: flow,
       ClientId: this.options.clientId,
       AuthParameters: parameters,
     });
-    if (answer.AuthenticationResult) return answer.AuthenticationResult;
-    const isChallenge = answer.ChallengeName === "NEW_PASSWORD_REQUIRED";
-    throw new SignInProblem(isChallenge ? "new_password_required" : "sign_in_failed");
   }
 
   private async call<Answer>(action: string, body: object): Promise<Answer> {
@@ -186,6 +214,12 @@ export class Identity {
     const exception = answer.__type?.split("#").at(-1) ?? "";
     throw new SignInProblem(CODES[exception] ?? "sign_in_failed");
   }
+}
+
+function resultOf(answer: AuthAnswer): AuthenticationResult {
+  if (answer.AuthenticationResult) return answer.AuthenticationResult;
+  const isChallenge = answer.ChallengeName === "NEW_PASSWORD_REQUIRED";
+  throw new SignInProblem(isChallenge ? "new_password_required" : "sign_in_failed");
 }
 
 const CODES: Readonly<Record<string, SignInCode>> = {

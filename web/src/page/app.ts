@@ -94,6 +94,11 @@ export class App {
     });
     this.signInView = new SignInView({
       signIn: (email, password) => this.acting(() => this.signIn(email, password)),
+      prove: (code) =>
+        this.acting(async () => {
+          await this.identity.prove(code);
+          this.enter();
+        }),
       signUp: (email, password) =>
         this.acting(async () => {
           if (await this.identity.signUp(email, password)) await this.signIn(email, password);
@@ -147,6 +152,10 @@ export class App {
     try {
       await this.identity.signIn(email, password);
     } catch (problem) {
+      if (codeOf(problem) === "second_factor_needed") {
+        this.signInView.askForSecondFactor();
+        return;
+      }
       if (codeOf(problem) === "not_confirmed") {
         this.signInView.askForCode();
         await this.identity.sendCodeAgain(email);

@@ -1,23 +1,48 @@
 /**
- * The way in: signing in, making an account, and the code that confirms its address. Says who wants in;
- * whether they may is not its business.
+ * The way in: signing in with one factor or two, making an account, and the code that confirms its address.
+ * Says who wants in; whether they may is not its business.
  */
 
 import { part, setText } from "./elements";
 
-type Step = "sign_in" | "sign_up" | "confirm";
+type Step = "sign_in" | "prove" | "sign_up" | "confirm";
 
 export interface SignInActions {
   signIn(email: string, password: string): Promise<void>;
+  prove(code: string): Promise<void>;
   signUp(email: string, password: string): Promise<void>;
   confirm(email: string, code: string, password: string): Promise<void>;
   sendCodeAgain(email: string): Promise<void>;
 }
 
-const WORDS: Readonly<Record<Step, { title: string; submit: string; other: string }>> = {
-  sign_in: { title: "chatcore", submit: "Sign in", other: "Create an account" },
-  sign_up: { title: "Create an account", submit: "Create account", other: "Sign in instead" },
-  confirm: { title: "Check your mail", submit: "Confirm", other: "Send the code again" },
+interface Words {
+  readonly title: string;
+  readonly submit: string;
+  readonly other: string;
+  /** Which code is asked for, if one is. */
+  readonly code: string | null;
+}
+
+const WORDS: Readonly<Record<Step, Words>> = {
+  sign_in: { title: "chatcore", submit: "Sign in", other: "Create an account", code: null },
+  prove: {
+    title: "Is it you?",
+    submit: "Sign in",
+    other: "Sign in as somebody else",
+    code: "The code that your authenticator app shows",
+  },
+  sign_up: {
+    title: "Create an account",
+    submit: "Create account",
+    other: "Sign in instead",
+    code: null,
+  },
+  confirm: {
+    title: "Check your mail",
+    submit: "Confirm",
+    other: "Send the code again",
+    code: "The code that was sent to your address",
+  },
 };
 
 export class SignInView {
@@ -28,6 +53,7 @@ export class SignInView {
   private readonly password = part("password", HTMLInputElement);
   private readonly hint = part("password-hint", HTMLElement);
   private readonly codeField = part("code-field", HTMLElement);
+  private readonly codeLabel = part("code-label", HTMLElement);
   private readonly code = part("code", HTMLInputElement);
   private readonly submit = part("sign-in", HTMLButtonElement);
   private readonly other = part("sign-in-other", HTMLButtonElement);
@@ -56,6 +82,12 @@ export class SignInView {
     this.code.value = "";
   }
 
+  /** The password was right; now the second factor is to be shown. */
+  askForSecondFactor(): void {
+    this.turnTo("prove");
+    this.code.focus();
+  }
+
   /** The account is there; now its address is to be confirmed. */
   askForCode(): void {
     this.turnTo("confirm");
@@ -68,6 +100,7 @@ export class SignInView {
 
   private submitted(): Promise<void> {
     const password = this.password.value;
+    if (this.step === "prove") return this.actions.prove(this.code.value.trim());
     if (this.step === "sign_in") return this.actions.signIn(this.address, password);
     if (this.step === "sign_up") return this.actions.signUp(this.address, password);
     return this.actions.confirm(this.address, this.code.value.trim(), password);
@@ -75,15 +108,17 @@ export class SignInView {
 
   private turnTo(step: Step): void {
     this.step = step;
+    this.code.value = "";
     const words = WORDS[step];
     setText(this.title, words.title);
     setText(this.submit, words.submit);
     setText(this.other, words.other);
     this.hint.hidden = step !== "sign_up";
-    this.password.autocomplete = step === "sign_in" ? "current-password" : "new-password";
+    this.password.autocomplete = step === "sign_up" ? "new-password" : "current-password";
     this.password.minLength = step === "sign_up" ? 12 : 0;
-    this.codeField.hidden = step !== "confirm";
-    this.code.required = step === "confirm";
+    setText(this.codeLabel, words.code ?? "");
+    this.codeField.hidden = words.code === null;
+    this.code.required = words.code !== null;
   }
 
   private async busy(work: Promise<void>): Promise<void> {

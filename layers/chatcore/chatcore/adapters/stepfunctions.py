@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chatcore.adapters.aws import session
 from chatcore.domain.errors import StoreUnavailable
+from chatcore.domain.export import ExportState
 from chatcore.domain.summary import SummaryAsked
 
 if TYPE_CHECKING:
@@ -34,6 +35,50 @@ class StatesPurges:
     def start(self, user_id: str, chat_id: str) -> None:
         asked = {"user_id": user_id, "chat_id": chat_id}
         _start(self.client, self.state_machine_arn, f"purge-{chat_id}", asked)
+
+
+@dataclass(frozen=True, slots=True)
+class StatesAccountPurges:
+    """The execution is named by the user, likewise."""
+
+    client: "SFNClient"
+    state_machine_arn: str
+
+    def start(self, user_id: str) -> None:
+        name = f"purge-account-{user_id}"
+        _start(self.client, self.state_machine_arn, name, {"user_id": user_id})
+
+
+@dataclass(frozen=True, slots=True)
+class StatesExportJobs:
+    """The execution is named by the user and the export, so nobody finds one that is not his."""
+
+    client: "SFNClient"
+    state_machine_arn: str
+
+    def start(self, user_id: str, export_id: str) -> None:
+        asked = {"user_id": user_id, "export_id": export_id}
+        _start(self.client, self.state_machine_arn, _export_name(user_id, export_id), asked)
+
+    def state(self, user_id: str, export_id: str) -> ExportState | None:
+        machine = self.state_machine_arn.replace(":stateMachine:", ":execution:", 1)
+        arn = f"{machine}:{_export_name(user_id, export_id)}"
+        with _translated(frozenset({"ExecutionDoesNotExist"})) as outcome:
+            told = self.client.describe_execution(executionArn=arn)
+        if outcome.passed_over:
+            return None
+        return _EXPORT_STATES.get(told["status"], ExportState.FAILED)
+
+
+_EXPORT_STATES = {
+    "RUNNING": ExportState.PREPARING,
+    "PENDING_REDRIVE": ExportState.PREPARING,
+    "SUCCEEDED": ExportState.READY,
+}
+
+
+def _export_name(user_id: str, export_id: str) -> str:
+    return f"export-{user_id}-{export_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from chatcore.domain.run import Run
 from chatcore.domain.tiers import TierLimits
 from chatcore.domain.waiting import lane_for, too_old, wait_of
 
+ACCOUNT_CLOSED_WORDS = "This account is being deleted. Nothing new can be started in it."
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -89,6 +91,8 @@ def check_send(send: Send, limits: TierLimits) -> Refusal | None:
 
 def decide(send: Send, view: View, limits: TierLimits, now_ms: int) -> Admission | Repeat | Refusal:
     """The text has been checked before (see `check_send`)."""
+    if view.ledger.is_closed:
+        return Refusal(Code.ACCOUNT_CLOSED, ACCOUNT_CLOSED_WORDS, send.message_id)
     if view.run is not None:
         same_chat = send.chat_id in (None, view.run.chat_id)
         if same_chat and view.run.digest == digest_of(send.text):

@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from chatcore.domain.tiers import Tier
+from chatcore.domain.tiers import Tier, UserTier
 
 MESSAGE_ID_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
 ID_PATTERN = r"^[a-z]_[a-z2-7]{26}$"
@@ -23,6 +23,16 @@ class User:
 
     user_id: str
     tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the user pool knows of somebody. created_ms: when the account was made."""
+
+    email: str
+    email_verified: bool
+    tier: UserTier
+    created_ms: int
 
 
 def is_message_id(value: str) -> bool:
@@ -54,6 +64,11 @@ def background_id_for(kind: str, chat_id: str, seq: int, asked_ms: int = 0) -> s
     """The run that makes something of a chat's messages up to that place: asked for twice, it is one.
     asked_ms: tells tries apart, where there may be several."""
     return _derive("b", kind, chat_id, str(seq), str(asked_ms))
+
+
+def export_id_for(user_id: str, hour: int) -> str:
+    """hour: since 1970. Asked for twice within one, it is the same export."""
+    return _derive("e", user_id, str(hour))
 
 
 def chat_id_from(random_bytes: bytes) -> str:

@@ -46,7 +46,8 @@ class Ledger:
     In virtual time, that is in tokens for a weight of one: served: by runs that are over; charged: by
     run, for those that have had a slot and are not over; lift: what was forgiven or taken away so that
     nobody saves up while he is away; tagged_tier: whose virtual time that is. waiting: runs that have had
-    no slot yet, in the order of their admission; may hold some that are over.
+    no slot yet, in the order of their admission; may hold some that are over. closed_ms: the account is
+    being deleted since then, and nothing new is taken; 0 while it is open.
     """
 
     user_id: str
@@ -60,6 +61,11 @@ class Ledger:
     lift: int = 0
     tagged_tier: Tier | None = None
     waiting: tuple[str, ...] = ()
+    closed_ms: int = 0
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed_ms > 0
 
     @property
     def reserved_tokens(self) -> int:
@@ -79,6 +85,22 @@ class Ledger:
         if self.tagged_tier is not tier:
             return virtual_time
         return max(virtual_time, self.finish_tag)
+
+
+def closed(ledger: Ledger, now_ms: int) -> Ledger:
+    """The account when it is closed; as it is where it has been before."""
+    if ledger.is_closed:
+        return ledger
+    return replace(ledger, version=ledger.version + 1, closed_ms=now_ms)
+
+
+def bare(ledger: Ledger) -> Ledger:
+    """Of a closed account no more than that it is."""
+    return Ledger(ledger.user_id, version=ledger.version + 1, closed_ms=ledger.closed_ms)
+
+
+def is_bare(ledger: Ledger) -> bool:
+    return ledger == replace(bare(ledger), version=ledger.version)
 
 
 def cost_tokens(usage: Usage) -> int:

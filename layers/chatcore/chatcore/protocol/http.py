@@ -1,5 +1,6 @@
 """Owns the bodies of the HTTP API. Only the HTTP Lambda imports it: it costs pydantic."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.context_plan import ContextPlan, SummaryPart, TailFrom
 from chatcore.domain.errors import Code
+from chatcore.domain.export import ExportState
 from chatcore.domain.identity import MESSAGE_ID_PATTERN
 from chatcore.domain.ledger import Ledger, current, scarcest
 from chatcore.domain.moment import rfc3339
 from chatcore.domain.run import FinishReason, Run, Status, Usage
 from chatcore.domain.tiers import Tier, TierLimits, UserTier, tier_of
 from chatcore.domain.usage import DayUsage, UsageReport
+from chatcore.protocol.export import File, Manifest
 
 
 class _Body(BaseModel):
@@ -232,6 +235,69 @@ class RunBody(BaseModel):
             error=run.failure,
             usage=None if run.usage is None else UsageBody.of(run.usage),
             context=None if run.context is None else ContextBody.of(run.context),
+        )
+
+
+class AccountDeletion(_Body):
+    """email: the account's, so that nothing is deleted by mistake."""
+
+    email: Annotated[str, Field(max_length=320)]
+
+
+class AccountDeletedBody(BaseModel):
+    """Nothing new is taken since closed_at; what there is goes by itself from then on."""
+
+    closed_at: str
+
+    @classmethod
+    def of(cls, closed_ms: int) -> "AccountDeletedBody":
+        return cls(closed_at=rfc3339(closed_ms))
+
+
+class ExportFileBody(BaseModel):
+    """lines: JSON objects, each with its kind. url: fetches the file without a token, until
+    links_end_at."""
+
+    name: str
+    lines: int
+    bytes: int
+    url: str
+
+    @classmethod
+    def of(cls, file: File, url: str) -> "ExportFileBody":
+        return cls(name=file.name, lines=file.lines, bytes=file.bytes, url=url)
+
+
+class ExportBody(BaseModel):
+    """counts: of lines by their kind. made_at, counts and links_end_at are null, and files is empty, until
+    it is ready. It is kept for 7 days."""
+
+    export_id: str
+    status: ExportState
+    made_at: str | None
+    counts: dict[str, int] | None
+    files: list[ExportFileBody]
+    links_end_at: str | None
+
+    @classmethod
+    def of(
+        cls,
+        export_id: str,
+        state: ExportState,
+        manifest: Manifest | None,
+        links: Mapping[str, str],
+        links_end_ms: int,
+    ) -> "ExportBody":
+        return cls(
+            export_id=export_id,
+            status=state,
+            made_at=None if manifest is None else manifest.made_at,
+            counts=None if manifest is None else manifest.counts,
+            files=[
+                ExportFileBody.of(file, links[file.name])
+                for file in (() if manifest is None else manifest.files)
+            ],
+            links_end_at=None if manifest is None else rfc3339(links_end_ms),
         )
 
 

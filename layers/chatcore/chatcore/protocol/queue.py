@@ -75,7 +75,13 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="of
         return self.job.run_id
 
 
-Control = Cancel | Attach | Offer
+class Drain(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="drain"):
+    """Leave in good order, as at a SIGTERM. A worker of a release that does not know it passes it over."""
+
+    v: Literal[1] = 1
+
+
+Control = Cancel | Attach | Offer | Drain
 
 
 def job_for(run: Run) -> Job:

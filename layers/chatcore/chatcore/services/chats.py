@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+from chatcore.domain.admission import ACCOUNT_CLOSED_WORDS
 from chatcore.domain.chat import Chat, Message, check_title
-from chatcore.domain.errors import Code, Refusal
+from chatcore.domain.errors import Code, Conflict, Refusal
 from chatcore.domain.identity import User, chat_id_from
 from chatcore.domain.run import TERMINAL, Run
 from chatcore.ports import Inboxes, Page, Purges, Stores
 from chatcore.services.cancel import cancel
+
+TRIES = 4
+"""That the account is open is asked in the same transaction, and sends and workers write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,13 @@ def create_chat(
         created_ms=now_ms,
         last_active_ms=now_ms,
     )
-    stores.chats.create(chat)
-    return chat
+    for _ in range(TRIES):
+        try:
+            created = stores.chats.create(chat)
+        except Conflict:
+            continue
+        return chat if created else Refusal(Code.ACCOUNT_CLOSED, ACCOUNT_CLOSED_WORDS)
+    raise Conflict(user.user_id)
 
 
 def list_chats(stores: Stores, user: User, limit: int, after: tuple[int, str] | None) -> Page[Chat]:

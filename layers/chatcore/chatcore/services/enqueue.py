@@ -24,9 +24,9 @@ def enqueue(lanes: Lanes, run: Run, ledger: Ledger, calendar: Calendar, now_ms: 
 
 def enqueue_again(
     stores: Stores, lanes: Lanes, run: Run, ledger: Ledger, calendar: Calendar, now_ms: int
-) -> None:
+) -> bool:
     """Where the run, or the one of its user that it waits behind, has waited for so long that its job may
-    be lost."""
+    be lost. Whether something was put in."""
     if run.run_id in ledger.waiting and run.run_id != ledger.waiting[0]:
         first_id = ledger.waiting[0]
         first = stores.runs.get(first_id)
@@ -34,10 +34,13 @@ def enqueue_again(
             if _has_waited(run, now_ms) and stores.runs.note_requeued(run, now_ms):
                 # Nobody has told its next one that it is over: its own job will, unless that is lost.
                 dispatch(stores, lanes, calendar, run.user_id, first_id, run.weight, now_ms)
-            return
+                return True
+            return False
         run = first
     if _has_waited(run, now_ms) and stores.runs.note_requeued(run, now_ms):
         enqueue(lanes, run, ledger, calendar, now_ms)
+        return True
+    return False
 
 
 def _has_waited(run: Run, now_ms: int) -> bool:

@@ -2,12 +2,14 @@
 
 What it used stays in the user's days: that is what he has to pay for, whatever he deletes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.errors import Code, Refusal
-from chatcore.domain.identity import User
-from chatcore.domain.run import TERMINAL
+from chatcore.domain.identity import User, background_id_for
+from chatcore.domain.run import TERMINAL, Kind
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Inboxes, Stores
 from chatcore.services.cancel import cancel
@@ -43,9 +45,22 @@ def purge(stores: Stores, inboxes: Inboxes, user_id: str, chat_id: str, now_ms: 
         stores.summaries.remove(chat_id)
         stores.chats.remove(user_id, chat_id)
         return Purged(PurgeState.DONE, 1)
-    stores.runs.remove(sorted({message.run_id for message in messages}))
+    stores.runs.remove(
+        sorted({message.run_id for message in messages} | _of_titles(chat, messages))
+    )
     stores.messages.remove(chat_id, messages)
     return Purged(PurgeState.MORE, len(messages))
+
+
+def _of_titles(chat: Chat, messages: Sequence[Message]) -> set[str]:
+    """The runs that may still wait to make a title of these, if they ever existed: they hold ids too."""
+    if chat.title is not None:
+        return set()
+    return {
+        background_id_for(Kind.TITLE, chat.chat_id, message.seq)
+        for message in messages
+        if message.role is Role.USER
+    }
 
 
 def _is_over(stores: Stores, inboxes: Inboxes, user_id: str, run_id: str, now_ms: int) -> bool:

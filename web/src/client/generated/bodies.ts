@@ -10,6 +10,14 @@ export interface components {
       readonly usage: components["schemas"]["AccountUsage"];
       readonly limits: components["schemas"]["AccountLimits"];
     };
+    /** @description Nothing new is taken since closed_at; what there is goes by itself from then on. */
+    readonly AccountDeletedBody: {
+      readonly closed_at: string;
+    };
+    /** @description email: the account's, so that nothing is deleted by mistake. */
+    readonly AccountDeletion: {
+      readonly email: string;
+    };
     readonly AccountLimits: {
       readonly max_text_chars: number;
       readonly max_active_runs: number;
@@ -57,7 +65,7 @@ export interface components {
      * @description What clients may rely on: once published, a code keeps its meaning.
      * @enum {string}
      */
-    readonly Code: "unauthorized" | "frame_not_json" | "frame_not_object" | "frame_too_large" | "body_not_json" | "body_too_large" | "action_unknown" | "field_invalid" | "text_empty" | "text_too_long" | "text_invalid" | "cursor_invalid" | "route_not_found" | "method_not_allowed" | "chat_not_found" | "run_not_found" | "message_conflict" | "run_active" | "too_many_active_runs" | "budget_exhausted" | "tier_paused" | "queue_too_old" | "busy" | "internal_error" | "engine_unavailable" | "engine_error" | "attempts_exhausted" | "prompt_too_long";
+    readonly Code: "unauthorized" | "frame_not_json" | "frame_not_object" | "frame_too_large" | "body_not_json" | "body_too_large" | "action_unknown" | "field_invalid" | "text_empty" | "text_too_long" | "text_invalid" | "cursor_invalid" | "route_not_found" | "method_not_allowed" | "chat_not_found" | "run_not_found" | "export_not_found" | "account_closed" | "confirmation_wrong" | "message_conflict" | "run_active" | "too_many_active_runs" | "budget_exhausted" | "tier_paused" | "queue_too_old" | "busy" | "internal_error" | "engine_unavailable" | "engine_error" | "attempts_exhausted" | "prompt_too_long";
     /**
      * @description How the prompt was made up, in its order, in tokens by the server's own count: the system prompt,
      *     the summary, the tail, recalled messages, the newest message, the answer so far. prefix_tokens: of
@@ -88,6 +96,32 @@ export interface components {
       readonly cached_tokens: number;
       readonly output_tokens: number;
     };
+    /**
+     * @description counts: of lines by their kind. made_at, counts and links_end_at are null, and files is empty, until
+     *     it is ready. It is kept for 7 days.
+     */
+    readonly ExportBody: {
+      readonly export_id: string;
+      readonly status: components["schemas"]["ExportState"];
+      readonly made_at: string | null;
+      readonly counts: {
+        readonly [key: string]: number;
+      } | null;
+      readonly files: readonly components["schemas"]["ExportFileBody"][];
+      readonly links_end_at: string | null;
+    };
+    /**
+     * @description lines: JSON objects, each with its kind. url: fetches the file without a token, until
+     *     links_end_at.
+     */
+    readonly ExportFileBody: {
+      readonly name: string;
+      readonly lines: number;
+      readonly bytes: number;
+      readonly url: string;
+    };
+    /** @enum {string} */
+    readonly ExportState: "preparing" | "ready" | "failed";
     /** @enum {string} */
     readonly FinishReason: "stop" | "length" | "cancelled" | "abandoned" | "failed";
     /** @description finish_reason and usage are those of answers; null on a user's message. */
@@ -208,6 +242,8 @@ export interface components {
   pathItems: never;
 }
 export type AccountBody = components["schemas"]["AccountBody"];
+export type AccountDeletedBody = components["schemas"]["AccountDeletedBody"];
+export type AccountDeletion = components["schemas"]["AccountDeletion"];
 export type AccountLimits = components["schemas"]["AccountLimits"];
 export type AccountUsage = components["schemas"]["AccountUsage"];
 export type ActiveRunBody = components["schemas"]["ActiveRunBody"];
@@ -217,6 +253,9 @@ export type ChatList = components["schemas"]["ChatList"];
 export type Code = components["schemas"]["Code"];
 export type ContextBody = components["schemas"]["ContextBody"];
 export type DayUsageBody = components["schemas"]["DayUsageBody"];
+export type ExportBody = components["schemas"]["ExportBody"];
+export type ExportFileBody = components["schemas"]["ExportFileBody"];
+export type ExportState = components["schemas"]["ExportState"];
 export type FinishReason = components["schemas"]["FinishReason"];
 export type MessageBody = components["schemas"]["MessageBody"];
 export type MessageList = components["schemas"]["MessageList"];

@@ -234,7 +234,7 @@ export interface components {
        * @description A stable word (see errors.md).
        * @enum {string}
        */
-      readonly code: "unauthorized" | "frame_not_json" | "frame_not_object" | "frame_too_large" | "body_not_json" | "body_too_large" | "action_unknown" | "field_invalid" | "text_empty" | "text_too_long" | "text_invalid" | "cursor_invalid" | "route_not_found" | "method_not_allowed" | "chat_not_found" | "run_not_found" | "message_conflict" | "run_active" | "too_many_active_runs" | "budget_exhausted" | "tier_paused" | "queue_too_old" | "busy" | "internal_error" | "engine_unavailable" | "engine_error" | "attempts_exhausted" | "prompt_too_long";
+      readonly code: "unauthorized" | "frame_not_json" | "frame_not_object" | "frame_too_large" | "body_not_json" | "body_too_large" | "action_unknown" | "field_invalid" | "text_empty" | "text_too_long" | "text_invalid" | "cursor_invalid" | "route_not_found" | "method_not_allowed" | "chat_not_found" | "run_not_found" | "export_not_found" | "account_closed" | "confirmation_wrong" | "message_conflict" | "run_active" | "too_many_active_runs" | "budget_exhausted" | "tier_paused" | "queue_too_old" | "busy" | "internal_error" | "engine_unavailable" | "engine_error" | "attempts_exhausted" | "prompt_too_long";
       /** @description One sentence for the person. */
       readonly message: string;
       /**

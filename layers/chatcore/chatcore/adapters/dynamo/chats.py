@@ -1,6 +1,7 @@
 """Owns chats and their summaries on DynamoDB: what is known of a chat is one item, changed by conditional
 writes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +11,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
-from chatcore.adapters.dynamo.items import ChatItem, RunItem, active_hour
+from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem, active_hour
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.domain.chat import STALE_COMPACTION_MS, Chat, with_watcher
 from chatcore.domain.run import Run
@@ -22,9 +23,19 @@ from chatcore.ports import Page
 class DynamoChats:
     tables: Tables
 
-    def create(self, chat: Chat) -> None:
-        with translated():
-            self.tables.chat.of(chat).save()
+    def create(self, chat: Chat) -> bool:
+        try:
+            with translated(), TransactWrite(connection=self.tables.connection) as write:
+                # With the chat, not before it: the account might be closed, and purged, in between.
+                write.condition_check(
+                    self.tables.ledger,
+                    chat.user_id,
+                    condition=LedgerItem.closed_ms.does_not_exist(),
+                )
+                write.save(self.tables.chat.of(chat))
+        except ConditionFailed:
+            return False
+        return True
 
     def get(self, user_id: str, chat_id: str) -> Chat | None:
         try:
@@ -59,6 +70,14 @@ class DynamoChats:
         page = chats[:limit]
         more = len(chats) > limit
         return Page(page, (page[-1].last_active_ms, page[-1].chat_id) if more else None)
+
+    def all(self, user_id: str, limit: int, after_chat_id: str) -> Sequence[Chat]:
+        behind = ChatItem.chat_id > after_chat_id if after_chat_id else None
+        with translated():
+            found = self.tables.chat.query(
+                user_id, range_key_condition=behind, consistent_read=True, limit=limit
+            )
+            return [item.chat() for item in found]
 
     def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
         item = self.tables.chat(user_id, chat_id)
@@ -170,6 +189,11 @@ class DynamoSummaries:
                 return self.tables.summary.get(chat_id, summary_id, consistent_read=True).summary()
         except DoesNotExist:
             return None
+
+    def all(self, chat_id: str) -> Sequence[Summary]:
+        with translated():
+            found = self.tables.summary.query(chat_id, consistent_read=True)
+            return [item.summary() for item in found]
 
     def remove(self, chat_id: str, kept_id: str | None = None) -> None:
         with translated():

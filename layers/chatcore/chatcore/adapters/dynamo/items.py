@@ -454,6 +454,7 @@ class LedgerItem(Model):
     lift = NumberAttribute()
     tagged_tier = UnicodeAttribute(null=True)
     waiting: ListAttribute[Any] = ListAttribute(null=True)
+    closed_ms = NumberAttribute(null=True)
     v = NumberAttribute(null=True)
 
     @classmethod
@@ -470,6 +471,7 @@ class LedgerItem(Model):
             lift=ledger.lift,
             tagged_tier=ledger.tagged_tier and str(ledger.tagged_tier),
             waiting=list(ledger.waiting),
+            closed_ms=ledger.closed_ms or None,
         )
 
     def ledger(self) -> Ledger:
@@ -486,6 +488,7 @@ class LedgerItem(Model):
             lift=int(self.lift),
             tagged_tier=known(Tier, self.tagged_tier) if self.tagged_tier else None,
             waiting=tuple(self.waiting or ()),
+            closed_ms=int(self.closed_ms or 0),
         )
 
 

@@ -19,6 +19,7 @@ from chatcore.adapters.dynamo.items import (
     UsageMap,
     active_at,
 )
+from chatcore.adapters.dynamo.scans import scan_page
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.adapters.dynamo.versions import VERSION, changes
 from chatcore.domain import lease
@@ -31,7 +32,7 @@ from chatcore.domain.ledger import Ledger
 from chatcore.domain.run import ACTIVE, Ending, Event, Kind, Run, Status, Usage, ended, sources
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.usage import RETENTION_S, day_of
-from chatcore.ports import Claim, Claimed, Held, Over
+from chatcore.ports import ActiveRuns, Claim, Claimed, Held, Over
 
 _Item = TypeVar("_Item", bound=Model)
 
@@ -248,9 +249,17 @@ class DynamoRuns:
         return self._update(run_id, [RunItem.viewers.add({connection_id})], active)
 
     def note_requeued(self, run: Run, now_ms: int) -> bool:
-        seen = (RunItem.status == str(Status.QUEUED)) & (RunItem.requeued_ms == run.requeued_ms)
+        if run.status not in ACTIVE:
+            return False
+        seen = _as_seen(run) & (RunItem.requeued_ms == run.requeued_ms)
         noted = self._update(run.run_id, [RunItem.requeued_ms.set(now_ms)], seen)
         return noted is not None
+
+    def active(self, limit: int, after_id: str) -> ActiveRuns:
+        answers = RunItem.kind.does_not_exist() | (RunItem.kind == str(Kind.ANSWER))
+        wanted = RunItem.status.is_in(*sorted(ACTIVE)) & answers
+        page = scan_page(self.tables.run, wanted, limit, after_id)
+        return ActiveRuns(page.looked_at, page.next_id, [item.run() for item in page.items])
 
     def request_cancel(self, run_id: str) -> Run | None:
         running = RunItem.status == str(Status.RUNNING)

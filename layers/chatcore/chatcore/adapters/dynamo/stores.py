@@ -22,6 +22,7 @@ from chatcore.adapters.dynamo.items import (
     UsageItem,
 )
 from chatcore.adapters.dynamo.runs import DynamoRuns
+from chatcore.adapters.dynamo.scans import scan_page
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.adapters.dynamo.versions import changes
 from chatcore.domain.beat import Beat
@@ -30,7 +31,7 @@ from chatcore.domain.chat import Message
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.tiers import Tier
 from chatcore.domain.usage import DayUsage
-from chatcore.ports import Page, Stores, Ticket
+from chatcore.ports import Page, Stores, Swept, Ticket
 
 
 def dynamo_stores(tables: Tables) -> Stores:
@@ -64,6 +65,14 @@ class DynamoMessages:
             messages = [item.message() for item in found]
         page = messages[:limit]
         return Page(page, (page[-1].seq, "") if len(messages) > limit else None)
+
+    def oldest(self, chat_id: str, limit: int, after_seq: int) -> Sequence[Message]:
+        behind = MessageItem.seq > after_seq
+        with translated():
+            found = self.tables.message.query(
+                chat_id, range_key_condition=behind, consistent_read=True, limit=limit
+            )
+            return [item.message() for item in found]
 
     def between(self, chat_id: str, after_seq: int, up_to_seq: int) -> Sequence[Message]:
         if after_seq >= up_to_seq:
@@ -107,6 +116,15 @@ class DynamoLedgers:
         with suppress(ConditionFailed), translated():
             self.tables.ledger(user_id).update(actions, condition=known)
 
+    def forget(self, user_id: str) -> bool:
+        gone_or_closed = LedgerItem.user_id.does_not_exist() | LedgerItem.closed_ms.exists()
+        try:
+            with translated():
+                self.tables.ledger(user_id).delete(condition=gone_or_closed)
+        except ConditionFailed:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class DynamoUsage:
@@ -119,6 +137,13 @@ class DynamoUsage:
                 user_id, range_key_condition=asked_for, consistent_read=True
             )
             return [item.day_usage() for item in found]
+
+    def remove(self, user_id: str) -> None:
+        with translated():
+            days = list(self.tables.usage.query(user_id, consistent_read=True))
+            with self.tables.usage.batch_write() as batch:
+                for day in days:
+                    batch.delete(day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +233,11 @@ class DynamoTickets:
         except ConditionFailed:
             return None
         return self.tables.ticket.from_raw_data(deleted["Attributes"]).ticket()
+
+    def remove_of(self, user_id: str, limit: int, after_hash: str) -> Swept:
+        table = self.tables.ticket
+        page = scan_page(table, TicketItem.user_id == user_id, limit, after_hash)
+        with translated(), table.batch_write() as batch:
+            for ticket in page.items:
+                batch.delete(ticket)
+        return Swept(page.looked_at, page.next_id)

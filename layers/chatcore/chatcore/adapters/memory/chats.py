@@ -1,5 +1,6 @@
 """Owns chats and their summaries in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chatcore.adapters.memory.database import MemoryDatabase
@@ -13,9 +14,12 @@ from chatcore.ports import Page
 class MemoryChats:
     database: MemoryDatabase
 
-    def create(self, chat: Chat) -> None:
+    def create(self, chat: Chat) -> bool:
         with self.database.lock:
-            self.database.chats[chat.user_id, chat.chat_id] = chat
+            if self.database.is_closed(chat.user_id):
+                return False
+            self._store(chat)
+            return True
 
     def get(self, user_id: str, chat_id: str) -> Chat | None:
         with self.database.lock:
@@ -34,13 +38,22 @@ class MemoryChats:
         more = len(items) > limit
         return Page(page, (page[-1].last_active_ms, page[-1].chat_id) if more else None)
 
+    def all(self, user_id: str, limit: int, after_chat_id: str) -> Sequence[Chat]:
+        with self.database.lock:
+            mine = sorted(
+                (chat_id, chat)
+                for (owner, chat_id), chat in self.database.chats.items()
+                if owner == user_id and chat_id > after_chat_id
+            )
+        return [chat for _, chat in mine[:limit]]
+
     def rename(self, user_id: str, chat_id: str, title: str) -> Chat | None:
         with self.database.lock:
             chat = self._visible(user_id, chat_id)
             if chat is None:
                 return None
             renamed = replace(chat, title=title)
-            self.create(renamed)
+            self._store(renamed)
             return renamed
 
     def entitle(self, user_id: str, chat_id: str, title: str) -> bool:
@@ -48,7 +61,7 @@ class MemoryChats:
             chat = self._visible(user_id, chat_id)
             if chat is None or chat.title is not None:
                 return False
-            self.create(replace(chat, title=title))
+            self._store(replace(chat, title=title))
             return True
 
     def watch(self, user_id: str, chat_id: str, connection_id: str) -> bool:
@@ -56,7 +69,7 @@ class MemoryChats:
             chat = self._visible(user_id, chat_id)
             if chat is None:
                 return False
-            self.create(replace(chat, watchers=with_watcher(chat.watchers, connection_id)))
+            self._store(replace(chat, watchers=with_watcher(chat.watchers, connection_id)))
             return True
 
     def begin_compaction(self, run: Run, now_ms: int) -> bool:
@@ -76,7 +89,7 @@ class MemoryChats:
             ):
                 return False
             self.database.runs[run.run_id] = run
-            self.create(replace(chat, compacting=run.run_id, compacting_ms=now_ms))
+            self._store(replace(chat, compacting=run.run_id, compacting_ms=now_ms))
             return True
 
     def commit_summary(self, run: Run) -> bool:
@@ -86,14 +99,14 @@ class MemoryChats:
                 return False
             if chat.compacting == run.run_id and chat.summary_id == run.summary_id:
                 chat = replace(chat, summary_id=run.run_id, compacting="", compacting_ms=0)
-                self.create(chat)
+                self._store(chat)
             return chat.summary_id == run.run_id
 
     def end_compaction(self, user_id: str, chat_id: str, run_id: str) -> None:
         with self.database.lock:
             chat = self.get(user_id, chat_id)
             if chat is not None and chat.compacting == run_id:
-                self.create(replace(chat, compacting="", compacting_ms=0))
+                self._store(replace(chat, compacting="", compacting_ms=0))
 
     def mark_deleted(self, user_id: str, chat_id: str, now_ms: int) -> Chat | None:
         with self.database.lock:
@@ -101,12 +114,15 @@ class MemoryChats:
             if chat is None:
                 return None
             marked = replace(chat, deleted_ms=chat.deleted_ms or now_ms)
-            self.create(marked)
+            self._store(marked)
             return marked
 
     def remove(self, user_id: str, chat_id: str) -> None:
         with self.database.lock:
             self.database.chats.pop((user_id, chat_id), None)
+
+    def _store(self, chat: Chat) -> None:
+        self.database.chats[chat.user_id, chat.chat_id] = chat
 
     def _visible(self, user_id: str, chat_id: str) -> Chat | None:
         chat = self.get(user_id, chat_id)
@@ -124,6 +140,10 @@ class MemorySummaries:
     def get(self, chat_id: str, summary_id: str) -> Summary | None:
         with self.database.lock:
             return self.database.summaries.get((chat_id, summary_id))
+
+    def all(self, chat_id: str) -> Sequence[Summary]:
+        with self.database.lock:
+            return [each for key, each in self.database.summaries.items() if key[0] == chat_id]
 
     def remove(self, chat_id: str, kept_id: str | None = None) -> None:
         with self.database.lock:

@@ -31,3 +31,8 @@ class MemoryDatabase:
     calendars: dict[Tier, Calendar] = field(default_factory=dict)
     beats: dict[str, Beat] = field(default_factory=dict)
     gone_run_ids: set[str] = field(default_factory=set)
+
+    def is_closed(self, user_id: str) -> bool:
+        """Under the lock."""
+        ledger = self.ledgers.get(user_id)
+        return ledger is not None and ledger.is_closed

@@ -3,6 +3,7 @@ that waits, is only noted."""
 
 from dataclasses import dataclass, field
 
+from chatcore.domain.export import ExportState
 from chatcore.domain.summary import SummaryAsked
 
 
@@ -14,6 +15,29 @@ class MemoryPurges:
 
     def start(self, user_id: str, chat_id: str) -> None:
         self.started.add((user_id, chat_id))
+
+
+@dataclass(slots=True)
+class MemoryAccountPurges:
+    """started: the users whose purge was started."""
+
+    started: set[str] = field(default_factory=set)
+
+    def start(self, user_id: str) -> None:
+        self.started.add(user_id)
+
+
+@dataclass(slots=True)
+class MemoryExportJobs:
+    """states: of the exports that were started, by user and export; a test says how they end."""
+
+    states: dict[tuple[str, str], ExportState] = field(default_factory=dict)
+
+    def start(self, user_id: str, export_id: str) -> None:
+        self.states.setdefault((user_id, export_id), ExportState.PREPARING)
+
+    def state(self, user_id: str, export_id: str) -> ExportState | None:
+        return self.states.get((user_id, export_id))
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from chatcore.domain.run import ACTIVE, TERMINAL, Ending, Kind, Run, Status, Usa
 from chatcore.domain.stream import Checkpoint
 from chatcore.domain.tiers import Tier
 from chatcore.domain.usage import DayUsage, day_of
-from chatcore.ports import Claim, Claimed, Held, Over, Page, Stores, Ticket
+from chatcore.ports import ActiveRuns, Claim, Claimed, Held, Over, Page, Stores, Swept, Ticket
 
 
 def memory_stores(database: MemoryDatabase) -> Stores:
@@ -51,6 +51,15 @@ class MemoryMessages:
             ]
         page = items[:limit]
         return Page(page, (page[-1].seq, "") if len(items) > limit else None)
+
+    def oldest(self, chat_id: str, limit: int, after_seq: int) -> Sequence[Message]:
+        with self.database.lock:
+            items = [
+                message
+                for (owner, seq), message in sorted(self.database.messages.items())
+                if owner == chat_id and seq > after_seq
+            ]
+        return items[:limit]
 
     def between(self, chat_id: str, after_seq: int, up_to_seq: int) -> Sequence[Message]:
         with self.database.lock:
@@ -234,8 +243,9 @@ class MemoryRuns:
             stored = self.database.runs.get(run.run_id)
             if (
                 stored is None
-                or stored.status is not Status.QUEUED
-                or stored.requeued_ms != run.requeued_ms
+                or stored.status not in ACTIVE
+                or (stored.status, stored.epoch, stored.requeued_ms)
+                != (run.status, run.epoch, run.requeued_ms)
             ):
                 return False
             self._store(replace(stored, requeued_ms=now_ms))
@@ -257,6 +267,16 @@ class MemoryRuns:
                     self.database.gone_run_ids.add(run_id)
             for key in [key for key in self.database.checkpoints if key[0] in gone]:
                 del self.database.checkpoints[key]
+
+    def active(self, limit: int, after_id: str) -> ActiveRuns:
+        with self.database.lock:
+            behind = sorted(run_id for run_id in self.database.runs if run_id > after_id)
+            page = [self.database.runs[run_id] for run_id in behind[:limit]]
+        return ActiveRuns(
+            looked_at=len(page),
+            next_id=page[-1].run_id if len(behind) > limit else "",
+            runs=[run for run in page if run.status in ACTIVE and run.kind is Kind.ANSWER],
+        )
 
     def put_checkpoints(self, checkpoints: Sequence[Checkpoint], now_ms: int) -> None:
         with self.database.lock:
@@ -307,6 +327,13 @@ class MemoryLedgers:
                     charged={**ledger.charged, run_id: charged},
                 )
 
+    def forget(self, user_id: str) -> bool:
+        with self.database.lock:
+            if user_id in self.database.ledgers and not self.database.is_closed(user_id):
+                return False
+            self.database.ledgers.pop(user_id, None)
+            return True
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryUsage:
@@ -319,6 +346,11 @@ class MemoryUsage:
                 for (owner, day), used in sorted(self.database.usage.items())
                 if owner == user_id and first_day <= day <= last_day
             ]
+
+    def remove(self, user_id: str) -> None:
+        with self.database.lock:
+            for key in [key for key in self.database.usage if key[0] == user_id]:
+                del self.database.usage[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +414,15 @@ class MemoryTickets:
         with self.database.lock:
             ticket = self.database.tickets.pop(ticket_hash, None)
         return ticket if ticket is not None and now_ms < ticket.expires_ms else None
+
+    def remove_of(self, user_id: str, limit: int, after_hash: str) -> Swept:
+        with self.database.lock:
+            behind = sorted(each for each in self.database.tickets if each > after_hash)
+            page = behind[:limit]
+            for ticket_hash in page:
+                if self.database.tickets[ticket_hash].user_id == user_id:
+                    del self.database.tickets[ticket_hash]
+        return Swept(len(page), page[-1] if len(behind) > limit else "")
 
 
 def _watched(found: Chat, former: Chat | None, chat: Chat) -> frozenset[str]:
