@@ -142,7 +142,7 @@ def test_an_answer_streams_into_a_long_chat_without_a_long_task(
         window.page.wait_for_timeout(FRAME_MS)
     usage = {"input_tokens": 1, "cached_tokens": 0, "output_tokens": 1}
     teller.say("run.completed", **chat, length=len(text), usage=usage, finish_reason="stop")
-    # Its last words and what the page asks for after them, too; what this test then looks for is not its work.
+    # Its last words, and what the page asks for after them; the looks of the test itself do not count.
     window.page.wait_for_timeout(1_000)
     browser.stop_tracing()
     expect(window.answer).to_have_attribute("data-status", "completed")
