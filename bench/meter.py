@@ -308,7 +308,7 @@ class Meter:
             units[name] += write_units(before, after, transaction=transaction)
             if name == "chats":
                 units[name] += index_write_units(
-                    before, after, "active_hour", transaction=transaction
+                    before, after, "last_active_ms", transaction=transaction
                 )
         return units
 

@@ -108,6 +108,7 @@ def test_a_worker_may_reach_what_it_is_told_of(deployed: dict[str, str]) -> None
         "ReadTiers": f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/chat-prod/tiers",
         "AskForSummaries": PARAMETERS["CompactStateMachineArn"],
         "AnswerSteps": "*",
+        "TellOfTraces": "*",
         "PostToConnections": (
             f"arn:aws:execute-api:us-east-1:{ACCOUNT}:abc123/v1/POST/@connections/*"
         ),

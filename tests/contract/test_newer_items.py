@@ -10,7 +10,7 @@ from chatcore.adapters.dynamo.stores import dynamo_stores
 from chatcore.adapters.dynamo.tables import TableNames, open_tables
 from chatcore.adapters.dynamo.versions import VERSION, TooNew
 from chatcore.domain.beat import Beat
-from chatcore.domain.chat import Message, Role
+from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.errors import Code, Retryable
 from chatcore.domain.run import Ending, Event, FinishReason, Run, Status, Usage
 from chatcore.domain.tiers import Tier
@@ -170,3 +170,23 @@ def test_a_tier_that_only_newer_workers_serve_is_passed_over_in_their_beats(shel
     beat = shelf.stores.beats.get("worker-1")
     assert beat is not None
     assert (beat.slot_s, beat.starts_per_s) == ({Tier.FREE: 8.0}, {Tier.FREE: 0.5})
+
+
+def test_chats_of_the_first_release_keep_their_place_in_the_list(shelf: Shelf) -> None:
+    """Which had the moment where there is now the hour's beginning, and moves nothing but that."""
+    begin_ms = NOW_MS // 3_600_000 * 3_600_000
+    moments_ms = {"c_old": begin_ms + 2, "c_moved": begin_ms + 1, "c_new": begin_ms + 3}
+    for chat_id, moment_ms in moments_ms.items():
+        shelf.stores.chats.create(Chat(ALICE.user_id, chat_id, None, NOW_MS, moment_ms))
+    old = {"user_id": ALICE.user_id, "chat_id": "c_old"}
+    shelf.change("chats", old, last_active_ms=moments_ms["c_old"], active_ms=0)
+    moved = {"user_id": ALICE.user_id, "chat_id": "c_moved"}
+    shelf.change("chats", moved, last_active_ms=begin_ms + 9)
+    listed, after = list[str](), None
+    while True:
+        page = shelf.stores.chats.newest(ALICE.user_id, 1, after)
+        listed += [chat.chat_id for chat in page.items]
+        after = page.next_key
+        if after is None:
+            break
+    assert listed == ["c_moved", "c_new", "c_old"]

@@ -29,7 +29,12 @@ SEGMENT = Segment(
 )
 
 
-@pytest.mark.usefixtures("moto_environment")
+@pytest.fixture(autouse=True)
+def _in_moto(moto_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in moto_environment.items():
+        monkeypatch.setenv(key, value)
+
+
 @pytest.mark.parametrize(
     ("job", "header"),
     [
@@ -50,7 +55,6 @@ def test_a_job_carries_the_header_of_a_sampled_trace(job: Job, header: str | Non
     assert message["Attributes"].get("AWSTraceHeader") == header
 
 
-@pytest.mark.usefixtures("moto_environment")
 def test_what_is_not_taken_is_said_once_and_harms_nobody() -> None:
     lines, client = Lines("what is not taken"), xray_client()
     segments = XRaySegments(client, lines.logger)

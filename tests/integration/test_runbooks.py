@@ -10,7 +10,10 @@ import pytest
 from tests.cloud import WORKERS, Cloud, Row, eventually
 from tests.person import Person, new_message_id
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("ends all workers, and pauses a tier"),
+]
 
 WITHIN_A_MINUTE_S = 75
 """And some seconds for the machine."""

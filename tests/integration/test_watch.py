@@ -17,7 +17,10 @@ from local.watch.samples import percentile
 from tests.cloud import SLOTS, Cloud, Row, eventually
 from tests.person import Person
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.local("reads the log files of processes"),
+]
 
 ROOT = Path(__file__).parents[2]
 

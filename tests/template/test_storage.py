@@ -32,7 +32,7 @@ BY_OUR_KEY = {
         BY_A_KEY_OF_AWS,
     ]
 }
-NUMBERS = {"seq", "active_hour"}
+NUMBERS = {"seq", "last_active_ms"}
 
 
 @pytest.mark.parametrize("table", sorted(SHAPES))
@@ -55,7 +55,7 @@ def test_tables_are_those_of_the_design() -> None:
 def test_chats_are_listed_by_activity() -> None:
     (index,) = properties("ChatsTable")["LocalSecondaryIndexes"]
     assert index["IndexName"] == "by_activity"
-    assert [key["AttributeName"] for key in index["KeySchema"]] == ["user_id", "active_hour"]
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["user_id", "last_active_ms"]
     assert index["Projection"] == {"ProjectionType": "ALL"}
 
 

@@ -4,6 +4,7 @@ import type { Wait } from "../client/transcript";
 import type { Usage } from "../client/wire";
 
 const SENTENCES: Readonly<Record<string, string>> = {
+  account_closed: "This account has been closed.",
   attempts_exhausted: "The answer broke off several times. Please try again.",
   body_too_large: "The message is too long.",
   budget_exhausted: "Your token budget is used up.",

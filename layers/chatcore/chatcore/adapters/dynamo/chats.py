@@ -11,7 +11,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chatcore.adapters.dynamo.faults import ConditionFailed, translated
-from chatcore.adapters.dynamo.items import ChatItem, LedgerItem, RunItem, active_hour
+from chatcore.adapters.dynamo.items import HOUR_MS, ChatItem, LedgerItem, RunItem, hour_of
 from chatcore.adapters.dynamo.tables import Tables
 from chatcore.domain.chat import STALE_COMPACTION_MS, Chat, with_watcher
 from chatcore.domain.run import Run
@@ -48,7 +48,7 @@ class DynamoChats:
         #   hour  9            8                    7
         #         c3 c1 c2 ──▶ c7 c5 c6 (page full) c4 ──▶ stop
         # The index knows hours alone: of the hour in which the page ends all is read, and then sorted.
-        not_later = None if after is None else ChatItem.active_hour <= active_hour(after[0])
+        not_later = None if after is None else ChatItem.last_active_ms < hour_of(after[0]) + HOUR_MS
         chats: list[Chat] = []
         with translated():
             found = self.tables.chat.query(
@@ -62,7 +62,7 @@ class DynamoChats:
             )
             for item in found:
                 chat = item.chat()
-                if len(chats) > limit and item.active_hour < active_hour(chats[-1].last_active_ms):
+                if len(chats) > limit and item.last_active_ms < hour_of(chats[-1].last_active_ms):
                     break
                 if after is None or (chat.last_active_ms, chat.chat_id) < after:
                     chats.append(chat)

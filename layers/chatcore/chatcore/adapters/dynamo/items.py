@@ -51,16 +51,16 @@ class UsageMap(MapAttribute[Any, Any]):
         return Usage(int(self.input_tokens), int(self.cached_tokens), int(self.output_tokens))
 
 
-ACTIVE_HOUR_MS = 3_600_000
+HOUR_MS = 3_600_000
 
 
-def active_hour(active_ms: int) -> int:
-    """The hour since 1970 in which a chat was active, which the index of chats sorts by.
+def hour_of(active_ms: int) -> int:
+    """The beginning of the hour in which a chat was active, which the index of chats sorts by.
 
     An index entry whose key changes is billed as two writes, twice that in a transaction. By the hour most
     messages of a chat leave it where it is; within an hour the reader sorts (`DynamoChats.newest`).
     """
-    return active_ms // ACTIVE_HOUR_MS
+    return active_ms // HOUR_MS * HOUR_MS
 
 
 class ByActivity(LocalSecondaryIndex["ChatItem"]):
@@ -71,7 +71,7 @@ class ByActivity(LocalSecondaryIndex["ChatItem"]):
         projection = AllProjection()
 
     user_id = UnicodeAttribute(hash_key=True)
-    active_hour = NumberAttribute(range_key=True)
+    last_active_ms = NumberAttribute(range_key=True)
 
 
 class ChatItem(Model):
@@ -84,7 +84,8 @@ class ChatItem(Model):
     title = UnicodeAttribute(null=True)
     created_ms = NumberAttribute()
     last_active_ms = NumberAttribute()
-    active_hour = NumberAttribute()
+    """The hour's beginning; the moment itself in items of the first release, which had no `active_ms`."""
+    active_ms = NumberAttribute(null=True)
     last_seq = NumberAttribute()
     context_tokens = NumberAttribute()
     worker_id = UnicodeAttribute(null=True)
@@ -107,8 +108,8 @@ class ChatItem(Model):
             chat_id=chat.chat_id,
             title=chat.title,
             created_ms=chat.created_ms,
-            last_active_ms=chat.last_active_ms,
-            active_hour=active_hour(chat.last_active_ms),
+            last_active_ms=hour_of(chat.last_active_ms),
+            active_ms=chat.last_active_ms,
             last_seq=chat.last_seq,
             context_tokens=chat.context_tokens,
             worker_id=chat.worker_id,
@@ -130,7 +131,8 @@ class ChatItem(Model):
             chat_id=self.chat_id,
             title=self.title,
             created_ms=int(self.created_ms),
-            last_active_ms=int(self.last_active_ms),
+            # The first release moves the one and leaves the other where it was.
+            last_active_ms=max(int(self.last_active_ms), int(self.active_ms or 0)),
             last_seq=int(self.last_seq),
             context_tokens=int(self.context_tokens),
             worker_id=self.worker_id,
@@ -195,8 +197,8 @@ class MessageItem(Model):
 def active_at(now_ms: int) -> list[Action]:
     """What a message does to its chat's place in the list of chats."""
     return [
-        ChatItem.last_active_ms.set(now_ms),
-        ChatItem.active_hour.set(active_hour(now_ms)),
+        ChatItem.last_active_ms.set(hour_of(now_ms)),
+        ChatItem.active_ms.set(now_ms),
     ]
 
 
