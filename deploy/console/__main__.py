@@ -42,6 +42,8 @@ _PARAMETERS: dict[str, dict[str, object]] = {
     "WsMessageFunction": {"Type": "String"},
     "WsAuthorizerFunction": {"Type": "String"},
     "PurgeStateMachine": {"Type": "String", "Description": "ARN"},
+    "PurgeAccountStateMachine": {"Type": "String", "Description": "ARN"},
+    "ExportStateMachine": {"Type": "String", "Description": "ARN"},
     "CompactStateMachine": {"Type": "String", "Description": "ARN"},
     "WorkerLogGroup": {
         "Type": "String",

@@ -136,13 +136,18 @@ def alarms() -> Iterator[Alarm]:
         "Many sends could not be done: AWS throttles, or is in trouble.",
         "busy",
     )
-    for machine, parameter in (("purge", "PurgeStateMachine"), ("compact", "CompactStateMachine")):
+    for machine, parameter in (
+        ("purge", "PurgeStateMachine"),
+        ("purge-account", "PurgeAccountStateMachine"),
+        ("export", "ExportStateMachine"),
+        ("compact", "CompactStateMachine"),
+    ):
         yield Alarm(
             f"{machine}-failed",
             aws("AWS/States", "ExecutionsFailed", StateMachineArn={"Ref": parameter}),
             "Sum",
-            # One summary less is a prompt with less in it; a chat that stays is a promise broken.
-            0 if machine == "purge" else 10,
+            # One summary less is a prompt with less in it; what was promised to a user is another matter.
+            10 if machine == "compact" else 0,
             f"Executions of {machine} failed.",
             f"{machine}-failed",
             minutes=1,

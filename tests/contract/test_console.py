@@ -23,6 +23,8 @@ PARAMETERS = {
     "WsMessageFunction": "ws-message",
     "WsAuthorizerFunction": "ws-authorizer",
     "PurgeStateMachine": "arn:aws:states:us-east-1:000000000000:stateMachine:purge",
+    "PurgeAccountStateMachine": "arn:aws:states:us-east-1:000000000000:stateMachine:purge-account",
+    "ExportStateMachine": "arn:aws:states:us-east-1:000000000000:stateMachine:export",
     "CompactStateMachine": "arn:aws:states:us-east-1:000000000000:stateMachine:compact",
     "AlarmEmail": "operator@example.com",
     "RunbookUrl": "https://example.com/runbooks",
@@ -45,7 +47,8 @@ def cloudwatch(ministack_environment: dict[str, str]) -> Iterator[Any]:
         cloudformation = boto3.client("cloudformation")
         cloudformation.create_stack(
             StackName="console",
-            TemplateBody=json.dumps(template),
+            # As short as it can be: a body may have 51,200 characters. The stack's own comes from S3.
+            TemplateBody=json.dumps(template, separators=(",", ":")),
             Parameters=[
                 {"ParameterKey": name, "ParameterValue": value}
                 for name, value in PARAMETERS.items()
