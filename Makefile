@@ -48,7 +48,7 @@ help:
 	@echo 'make test-aws    those tests that a deployed stack can be given (STACK=its name), by its outputs'
 	@echo 'make simulate    worlds of clients, services and workers in which all goes wrong (SEEDS=n, SEED=n)'
 	@echo 'make check       lint, formatting, strict types, import rules, template checks, static scan'
-	@echo 'make audit       known holes of the locked packages (asks pypi.org and the npm registry)'
+	@echo 'make audit       known holes of the locked packages (asks PyPI and the npm registry)'
 	@echo 'make setup       only what `make run` needs: environments, packages, web build'
 	@echo 'make publish     the web page into the bucket of a deployed stack (STACK=its name)'
 	@echo 'make images      build the images of the GPU fleet with Docker (see docs/fleet.md)'
