@@ -46,6 +46,9 @@ WORKER_SLOTS = 2 * ENGINE_SLOTS
 
 CONCURRENT = (1, 16)
 TIER = Tier.PRO
+WORKER_TAKES = WORKER_SLOTS + DEFAULTS[TIER].overcommit_slots
+"""What comes beyond waits in its lane."""
+
 STATES = ("queued", "prefilling", "streaming")
 STEPS = 250
 ASKED_DIRECTLY = 20
@@ -242,7 +245,7 @@ async def _stop_prefilling(crowd: Crowd, at_once: int) -> list[Stopped]:
 
 async def _stop_queued(crowd: Crowd, at_once: int) -> list[Stopped]:
     await crowd.fill(ENGINE_SLOTS)
-    await crowd.wait_in_engine(WORKER_SLOTS - ENGINE_SLOTS)
+    await crowd.wait_in_engine(WORKER_TAKES - ENGINE_SLOTS)
     runs = [await crowd.ask(_long_answer()) for _ in range(at_once)]
     for _, seen in runs:
         await seen.until_admitted()
