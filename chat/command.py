@@ -47,7 +47,6 @@ class _Session:
     kept: Kept
     account: Account
     http: HttpApi
-    as_json: bool
 
 
 def _kept() -> Kept:
@@ -55,7 +54,7 @@ def _kept() -> Kept:
 
 
 @asynccontextmanager
-async def _session(as_json: bool = False) -> AsyncIterator[_Session]:
+async def _session() -> AsyncIterator[_Session]:
     kept = _kept()
     account = kept.account()
     if account is None:
@@ -63,7 +62,7 @@ async def _session(as_json: bool = False) -> AsyncIterator[_Session]:
     identity = Identity(account.server, account.refresh_token)
     async with HttpApi(account.server.http_url, identity.id_token) as http:
         try:
-            yield _Session(kept, account, http, as_json)
+            yield _Session(kept, account, http)
         finally:
             if identity.refresh_token != account.refresh_token:
                 kept.keep_account(replace(account, refresh_token=identity.refresh_token))
@@ -136,7 +135,7 @@ def list_chats(most: int, as_json: bool) -> None:
     """The chats, the latest first."""
 
     async def work() -> None:
-        async with _session(as_json) as session:
+        async with _session() as session:
             table = Table("chat", "title", "last active", box=None)
             count = 0
             async for chat in session.http.chats():
@@ -160,7 +159,7 @@ def show(chat_id: str, as_json: bool) -> None:
     """A chat's messages."""
 
     async def work() -> None:
-        async with _session(as_json) as session:
+        async with _session() as session:
             for message in await session.http.messages(chat_id):
                 _show(message, as_json)
 
@@ -199,7 +198,7 @@ def me(as_json: bool) -> None:
     """Who is signed in, the tier, and what is left of the budget."""
 
     async def work() -> None:
-        async with _session(as_json) as session:
+        async with _session() as session:
             told = await session.http.me()
             if as_json:
                 click.echo(json.dumps(told, ensure_ascii=False))
@@ -292,7 +291,7 @@ async def _talking(as_json: bool) -> AsyncIterator[_Talk]:
         screen = Terminal(_console)
     else:
         screen = Pipe()
-    async with _session(as_json) as session:
+    async with _session() as session:
         client = Client()
         connection = Connection(
             client, session.http, session.account.server.ws_url, on_state=screen.connection

@@ -12,26 +12,13 @@ from chatcore.domain.chat import Chat, Message, Role
 from chatcore.domain.identity import Profile
 from chatcore.domain.ledger import Ledger
 from chatcore.domain.moment import rfc3339
-from chatcore.domain.run import FinishReason, Usage
+from chatcore.domain.run import FinishReason
 from chatcore.domain.summary import Summary
 from chatcore.domain.tiers import Tier
 from chatcore.domain.usage import DayUsage
+from chatcore.protocol.websocket import UsageFields, usage_for
 
 MANIFEST = "manifest.json"
-
-
-class UsageFields(msgspec.Struct, frozen=True, kw_only=True):
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-
-    @classmethod
-    def of(cls, usage: Usage) -> "UsageFields":
-        return cls(
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-        )
 
 
 class ProfileLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="profile"):
@@ -85,7 +72,7 @@ class DayLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
     @classmethod
     def of(cls, day: DayUsage) -> "DayLine":
-        return cls(day=day.day, runs=day.runs, usage=UsageFields.of(day.usage))
+        return cls(day=day.day, runs=day.runs, usage=usage_for(day.usage))
 
 
 class ChatLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="chat"):
@@ -104,7 +91,7 @@ class ChatLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
             title=chat.title,
             created_at=rfc3339(chat.created_ms),
             last_active_at=rfc3339(chat.last_active_ms),
-            usage=UsageFields.of(chat.usage),
+            usage=usage_for(chat.usage),
         )
 
 
@@ -150,7 +137,7 @@ class MessageLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
             text=message.text,
             created_at=rfc3339(message.created_ms),
             finish_reason=message.finish_reason,
-            usage=None if message.usage is None else UsageFields.of(message.usage),
+            usage=None if message.usage is None else usage_for(message.usage),
         )
 
 
