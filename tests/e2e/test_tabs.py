@@ -29,6 +29,27 @@ def tabs(cloud: Cloud, browser: Browser, alice: Person) -> Iterator[tuple[Window
         assert first.faults + second.faults == []
 
 
+def _each_sees_what_the_other_sends(first: Window, second: Window, alice: Person) -> None:
+    """In a chat of one answer that both have open."""
+    first.send("Please count to 150.")
+    expect(second.answers).to_have_count(2)
+    before = second.until_length(60)
+    expect(second.answer).to_have_attribute("data-status", "running")
+    assert first.until_length(len(before)).startswith(before)
+    texts = {window.finish(2) for window in (first, second)}
+    assert texts == {alice.stored_answer(first.chat_id)["text"]}
+    for window in (first, second):
+        expect(window.part("message")).to_have_count(4)
+
+    second.send("Please count to 400.")
+    expect(first.answers).to_have_count(3)
+    first.until_length(60)
+    first.part("stop").click()
+    for window in (first, second):
+        expect(window.answer).to_have_attribute("data-status", "cancelled")
+        expect(window.part("message")).to_have_count(6)
+
+
 def test_two_tabs_show_the_same_answer_while_it_is_made(
     tabs: tuple[Window, Window], alice: Person
 ) -> None:
@@ -40,21 +61,7 @@ def test_two_tabs_show_the_same_answer_while_it_is_made(
     second.part("chat-item").click()
     second.finish(1)
 
-    first.send("Please count to 150.")
-    expect(second.answers).to_have_count(2)
-    before = second.until_length(60)
-    expect(second.answer).to_have_attribute("data-status", "running")
-    assert first.until_length(len(before)).startswith(before)
-    texts = {window.finish(2) for window in tabs}
-    assert texts == {alice.stored_answer(first.chat_id)["text"]}
-    expect(second.part("message")).to_have_count(4)
-
-    second.send("Please count to 400.")
-    expect(first.answers).to_have_count(3)
-    first.until_length(60)
-    first.part("stop").click()
-    for window in tabs:
-        expect(window.answer).to_have_attribute("data-status", "cancelled")
+    _each_sees_what_the_other_sends(first, second, alice)
 
 
 def test_what_is_renamed_deleted_and_signed_out_in_one_tab_is_so_in_the_other(
@@ -91,23 +98,8 @@ def test_a_chat_is_live_on_two_devices_whichever_of_them_sends(
         second.part("chat-item").click()
         second.finish(1)
 
-        first.send("Please count to 150.")
-        expect(second.answers).to_have_count(2)
-        second.until_length(60)
-        expect(second.answer).to_have_attribute("data-status", "running")
-        assert {window.finish(2) for window in windows} == {
-            alice.stored_answer(first.chat_id)["text"]
-        }
+        _each_sees_what_the_other_sends(first, second, alice)
         for window in windows:
-            expect(window.part("message")).to_have_count(4)
-
-        second.send("Please count to 400.")
-        expect(first.answers).to_have_count(3)
-        first.until_length(60)
-        first.part("stop").click()
-        for window in windows:
-            expect(window.answer).to_have_attribute("data-status", "cancelled")
-            expect(window.part("message")).to_have_count(6)
             assert window.faults == []
 
 
