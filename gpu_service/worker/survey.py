@@ -9,12 +9,18 @@ Nothing of it is on the way of a prompt, and nothing breaks when it fails: other
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools import Logger
 
-from chatcore.domain.beat import BEAT_EVERY_MS, Beat, fleet_slot_s, fleet_starts_per_s
+from chatcore.domain.beat import (
+    BEAT_EVERY_MS,
+    Beat,
+    expected_starts_per_s,
+    fleet_slot_s,
+    fleet_starts_per_s,
+)
 from chatcore.domain.calendar import LANES, Backlog, Calendar, paced
 from chatcore.domain.errors import Retryable
 from chatcore.domain.tiers import Tier
@@ -88,15 +94,15 @@ class Survey:
         )
 
     async def _look_at_the_calendars(self) -> None:
-        beats: Sequence[Beat] | None = None
-        for tier in Tier:
-            calendar = await self.calls(self.stores.calendars.get, tier)
+        calendars = [await self.calls(self.stores.calendars.get, tier) for tier in Tier]
+        for calendar in calendars:
             self.puller.learn(calendar)
-            if self.now_ms() - calendar.backlog.at_ms >= PUBLISH_EVERY_MS:
-                # One scan does for all tiers that are due.
-                if beats is None:
-                    beats = await self.calls(self.stores.beats.all)
-                await self._publish(calendar, beats)
+        now_ms = self.now_ms()
+        due = [each for each in calendars if now_ms - each.backlog.at_ms >= PUBLISH_EVERY_MS]
+        # One scan does for all tiers that are due.
+        beats = await self.calls(self.stores.beats.all) if due else []
+        for calendar in due:
+            await self._publish(calendar, beats)
 
     async def _publish(self, former: Calendar, beats: Sequence[Beat]) -> None:
         tier = former.tier
@@ -105,16 +111,26 @@ class Survey:
         lanes = [lane for lane in LANES if lane.tier is tier and not known_empty]
         waiting = await asyncio.gather(*(self.calls(self.lanes.waiting, lane) for lane in lanes))
         now_ms = self.now_ms()
+        limits = self.puller.tiers[tier]
+        expected = expected_starts_per_s(beats, tier, self._weights_beside(tier), now_ms)
         backlog = Backlog(
             now_ms,
             {lane.index: count for lane, count in zip(lanes, waiting, strict=True) if count},
-            fleet_starts_per_s(beats, tier, now_ms),
+            0.0 if limits.paused else expected,
         )
         told = paced(replace(former, backlog=backlog), now_ms)
         if not await self.calls(self.stores.calendars.publish, told, former.backlog.at_ms):
             return
         slot_s = fleet_slot_s(beats, tier, now_ms)
-        paused = self.puller.tiers[tier].paused
-        measured = of_backlog(tier, sum(waiting), slot_s, backlog.starts_per_s, paused)
+        seen = fleet_starts_per_s(beats, tier, now_ms)
+        measured = of_backlog(tier, sum(waiting), slot_s, seen, limits.paused)
         # What the fleet is scaled by.
         self.logger.info("tier.backlog", extra=measured)
+
+    def _weights_beside(self, tier: Tier) -> Mapping[Tier, float]:
+        """Of the tier and of those in which runs waited when somebody looked last."""
+        return {
+            each: limits.weight
+            for each, limits in self.puller.tiers.items()
+            if each is tier or any(self.puller.calendar(each).backlog.waiting.values())
+        }

@@ -85,6 +85,8 @@ class Upgrade:
         self.is_deployed = True
         former = self.cloud
         self.cloud = Cloud.of_processes(self.stack, PORTS)
+        # The emulator writes a resource anew though nothing of it has changed; AWS leaves it as it is.
+        _wait_patiently(self.cloud)
         self.cloud.workers = former.workers
         assert self.cloud.endpoints == former.endpoints
 
@@ -143,8 +145,8 @@ def somebody(step: Upgrade) -> Iterator[Callable[[], Person]]:
 
 
 def _wait_patiently(cloud: Cloud) -> None:
-    """Nobody is refused for a line that is thought too long: of a fleet that has just begun little is known
-    of how fast it goes."""
+    """Nobody is refused for a line that is thought too long: the former release's workers know little of
+    how fast they go when they have just begun."""
     ssm, name = cloud.aws.client("ssm"), cloud.outputs["TiersParameter"]
     tiers = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     for limits in tiers.values():

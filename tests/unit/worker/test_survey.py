@@ -186,13 +186,71 @@ class TestBacklogs:
     async def test_are_published_with_how_fast_the_living_are(self) -> None:
         with fleet() as made:
             dead_ms = now_ms() - BEAT_FRESH_MS - 1
-            for worker_id, beat_ms, rate in (("w-1", now_ms() + 4_000, 0.5), ("w-2", dead_ms, 9.0)):
+            for worker_id, beat_ms, rate in (("w-1", now_ms() + 4_000, 2.5), ("w-2", dead_ms, 9.0)):
                 made.stores.beats.put(
                     Beat(worker_id, "i", beat_ms, 1, 0, starts_per_s={Tier.FREE: rate})
                 )
             made.join()
             await asyncio.sleep(1)
-            assert made.backlog().starts_per_s == 0.5
+            assert made.backlog().starts_per_s == 2.5
+
+    @in_virtual_time
+    async def test_tell_what_the_fleet_could_do_where_few_were_asked_for(self) -> None:
+        """A burst after a quiet time is not refused for the pace of the quiet time."""
+        with fleet() as made:
+            beat = Beat(
+                "w-1",
+                "i",
+                now_ms() + 4_000,
+                8,
+                8,
+                starts_per_s=dict.fromkeys(Tier, 1 / 30),
+                slot_s=dict.fromkeys(Tier, 10.0),
+            )
+            made.stores.beats.put(beat)
+            # Its own two slots with the other's eight.
+            made.join()
+            await asyncio.sleep(1)
+            kept_by_others = 3 * 10 / 30
+            assert made.backlog().starts_per_s == pytest.approx((10 - kept_by_others) / 10)
+            # What the fleet is watched by is what was seen.
+            (told,) = [line for line in made.told.infos if line["tier"] == "free"]
+            assert measured(told).values["starts_per_s"] == pytest.approx(1 / 30)
+
+    @in_virtual_time
+    async def test_share_the_fleet_by_weight_with_the_tiers_that_wait_too(self) -> None:
+        with fleet() as made:
+            put(made.lanes, FREE, ["f1"])
+            put(made.lanes, Lane(Tier.PRO, 0), ["p1"])
+            made.join()
+            for at_s in (1, PUBLISH_EVERY_MS // 1000):
+                made.stores.beats.put(
+                    Beat(
+                        "w-1",
+                        "i",
+                        now_ms() + 4_000,
+                        8,
+                        0,
+                        starts_per_s={Tier.FREE: 0.01, Tier.PRO: 0.01},
+                        slot_s={Tier.FREE: 10.0, Tier.PRO: 10.0},
+                    )
+                )
+                await asyncio.sleep(at_s + 0.5)
+            free, pro = DEFAULTS[Tier.FREE].weight, DEFAULTS[Tier.PRO].weight
+            assert made.backlog().starts_per_s == pytest.approx(free / (free + pro))
+            assert made.backlog(Tier.PRO).starts_per_s == pytest.approx(pro / (free + pro))
+
+    @in_virtual_time
+    async def test_of_a_paused_tier_promise_nothing(self) -> None:
+        with fleet() as made:
+            survey = made.join()
+            survey.puller.pace.began(Tier.FREE)
+            limits = DEFAULTS[Tier.FREE]
+            survey.puller.adopt({**DEFAULTS, Tier.FREE: replace(limits, paused=True)})
+            put(made.lanes, FREE, ["f1"])
+            await asyncio.sleep(1)
+            assert made.backlog().waiting
+            assert made.backlog().starts_per_s == 0.0
 
     @in_virtual_time
     async def test_are_a_figure_by_which_the_fleet_is_scaled(self) -> None:

@@ -55,7 +55,7 @@ LANES = (
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What waited in a tier's lanes when somebody looked. waiting: jobs by the index of the lane;
-    starts_per_s: runs of the tier that got a slot, fleet-wide."""
+    starts_per_s: runs of the tier that get a slot while some wait, fleet-wide, 0 where that is not known."""
 
     at_ms: int = 0
     waiting: Mapping[int, int] = field(default_factory=dict)
