@@ -265,6 +265,19 @@ class Client:
         heard, self._heard = self._heard, asyncio.Event()
         heard.set()
 
+    def ask_again_sooner(self) -> None:
+        """API Gateway has said that an action did not get through, not which: whatever has no answer is
+        said again soon, and later each time."""
+        asks: list[_Ask] = [*self._sends.values()]
+        for followed in self._active():
+            if followed.asked_from is not None:
+                asks.append(followed.attach)
+            if followed.cancel is not None:
+                asks.append(followed.cancel)
+        for ask in asks:
+            soon_s = _REFUSED_RESEND.after_s(ask.tries - 1, self.rng)
+            ask.due_s = min(ask.due_s, self._now_s + soon_s)
+
     async def quiet(self) -> None:
         """Until everything that was said is answered, and every run that is followed is over."""
         while self.unanswered:

@@ -167,6 +167,8 @@ class Connection:
                 frame = wire.read(said)
                 if frame is not None:
                     self.client.receive(frame)
+                elif wire.is_of_gateway(said):
+                    self.client.ask_again_sooner()
 
     @staticmethod
     async def _ping(outgoing: asyncio.Queue[Frame]) -> None:

@@ -68,11 +68,8 @@ def fits(frame: Frame) -> bool:
 def read(said: str | bytes) -> Frame | None:
     """The frame with exactly the fields that its type is known to have; those that may be null and are
     left out are None."""
-    try:
-        raw = json.loads(said)
-    except ValueError:
-        return None
-    kind = raw.get("type") if isinstance(raw, dict) else None
+    raw = _parsed(said)
+    kind = raw.get("type")
     shape = _SHAPES.get(kind) if isinstance(kind, str) else None
     if shape is None:
         return None
@@ -83,6 +80,21 @@ def read(said: str | bytes) -> Frame | None:
             return None
         frame[name] = value
     return frame
+
+
+def is_of_gateway(said: str | bytes) -> bool:
+    """Whether API Gateway itself says that an action failed: it could not run what takes it."""
+    raw = _parsed(said)
+    return "type" not in raw and isinstance(raw.get("message"), str)
+
+
+def _parsed(said: str | bytes) -> dict[str, Any]:
+    """Empty for what is no JSON object."""
+    try:
+        raw = json.loads(said)
+    except ValueError:
+        return {}
+    return raw if isinstance(raw, dict) else {}
 
 
 def _fits(value: Any, kinds: tuple[type, ...]) -> bool:  # noqa: ANN401 - JSON

@@ -3,9 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat.client import Answer, Client, Refused
 from chat.transcript import Frame
@@ -124,6 +127,76 @@ def test_a_refusal_that_passes_is_got_over_and_another_is_final() -> None:
             await waiting
 
     on_a_line(story)
+
+
+def test_what_the_gateway_could_not_run_is_said_again_soon_and_later_each_time() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.follow("r_1")
+        client.cancel("r_1")
+        client.send("m_2", "c_2", "Hello")
+        assert actions(said) == ["attach", "cancel", "send"]
+        for soonest_s, latest_s in ((0.75, 1.75), (1.5, 3.0), (3.0, 5.5)):
+            said.clear()
+            client.ask_again_sooner()
+            await asyncio.sleep(soonest_s - 0.01)
+            assert said == []
+            await asyncio.sleep(latest_s - soonest_s)
+            assert sorted(actions(said)) == ["attach", "cancel", "send"]
+
+    on_a_line(story)
+
+
+def test_what_is_answered_is_not_asked_again_when_the_gateway_speaks() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.send("m_1", None, "Hello")
+        client.follow("r_1")
+        client.receive(started())
+        client.receive(delta(0, "Hi"))
+        said.clear()
+        client.ask_again_sooner()
+        await asyncio.sleep(20)
+        assert said == []
+
+    on_a_line(story)
+
+
+def test_the_gateway_puts_nothing_off() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.send("m_1", None, "Hello")
+        for _ in range(4):
+            client.ask_again_sooner()
+            await asyncio.sleep(0.5)
+        assert actions(said) == ["send", "send"]
+
+    on_a_line(story)
+
+
+@given(st.lists(st.floats(0, 20), max_size=60))
+def test_however_often_the_gateway_speaks_nothing_is_said_in_a_storm(pauses_s: list[float]) -> None:
+    """It fails what it is asked, and says so at any moments besides."""
+    moments_s: dict[str, list[float]] = {}
+
+    async def play() -> None:
+        client, loop = Client(rng=random.Random(1)), asyncio.get_running_loop()
+
+        def say(frame: Frame) -> None:
+            moments_s.setdefault(frame["action"], []).append(loop.time())
+            loop.call_soon(client.ask_again_sooner)
+
+        living = asyncio.create_task(client.live())
+        client.connect(say)
+        client.follow("r_1")
+        client.cancel("r_1")
+        client.send("m_2", "c_2", "Hello")
+        for pause_s in pauses_s:
+            await asyncio.sleep(pause_s)
+            client.ask_again_sooner()
+        living.cancel()
+
+    run(play())
+    for said_s in moments_s.values():
+        for number, (one_s, next_s) in enumerate(pairwise(said_s)):
+            assert next_s - one_s >= 0.75 * min(30.0, 2.0**number)
 
 
 def test_busy_again_and_again_is_an_answer() -> None:

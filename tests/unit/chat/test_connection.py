@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from chat import client as client_module
 from chat import connection as module
 from chat.api import HttpApi, Problem
 from chat.client import Client
@@ -99,6 +100,18 @@ async def test_an_answer_survives_a_socket_that_was_cut() -> None:
     assert stage.paths == ["/v1?ticket=ticket-1", "/v1?ticket=ticket-2"]
     assert states == ["connecting", "open", "waiting", "connecting", "open"]
     assert connection.attempts == 2
+
+
+async def test_what_the_gateway_says_of_its_own_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_TICK_S", 0.01)
+    monkeypatch.setattr(client_module, "_REFUSED_RESEND", client_module.Patience(0.01, 0.01))
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states):
+        client.send("message-1", None, "Hello")
+        await stage.until_told(1)
+        await stage.connections[0].send('{"message": "Internal server error", "requestId": "x"}')
+        await stage.until_told(2)
+    assert stage.heard[0][0] == stage.heard[0][1]
 
 
 async def test_whoever_dropped_out_stays_away_until_he_comes_back() -> None:

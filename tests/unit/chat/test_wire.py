@@ -61,3 +61,22 @@ def test_a_frame_fits_by_its_bytes() -> None:
     frame = {"action": "send", "text": "é" * 16_000}
     assert wire.fits(frame)
     assert not wire.fits({**frame, "text": "é" * 16_384})
+
+
+@pytest.mark.parametrize(
+    ("said", "is_so"),
+    [
+        ('{"message": "Internal server error", "connectionId": "x", "requestId": "y"}', True),
+        (b'{"message": "Forbidden"}', True),
+        ('{"type": "error", "message": "No."}', False),
+        ('{"type": null, "message": "No."}', False),
+        ('{"message": 3}', False),
+        ("{}", False),
+        ('["message"]', False),
+        ("no JSON", False),
+    ],
+)
+def test_what_the_gateway_itself_says_has_a_message_and_no_type(
+    said: str | bytes, is_so: bool
+) -> None:
+    assert wire.is_of_gateway(said) == is_so
