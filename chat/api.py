@@ -133,6 +133,8 @@ def _problem_of(reply: httpx.Response) -> Problem:
     try:
         body = reply.json()
     except ValueError:
+        body = None
+    if not isinstance(body, dict):
         body = {}
     code, detail = body.get("code"), body.get("detail")
     status = reply.status_code

@@ -26,6 +26,7 @@ import click
 from prompt_toolkit import PromptSession
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from chat.api import Body, HttpApi, Problem
 from chat.client import Answer, Client, Refused
@@ -143,7 +144,8 @@ def list_chats(most: int, as_json: bool) -> None:
                 if as_json:
                     click.echo(json.dumps(chat, ensure_ascii=False))
                 else:
-                    table.add_row(chat["chat_id"], _title(chat), chat["last_active_at"])
+                    # A title may look like rich's markup, and is none.
+                    table.add_row(chat["chat_id"], Text(_title(chat)), chat["last_active_at"])
                 if count == most:
                     break
             if not as_json:

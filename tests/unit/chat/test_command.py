@@ -1,0 +1,269 @@
+"""What the verbs do, what they print where, with which code they end, and what Ctrl-C means."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chat import command
+from chat.kept import Sent
+from chat.transcript import Frame
+from tests.unit.chat.frames import delta, ended, error, started
+from tests.unit.chat.stage import ACCOUNT, SERVER, Line, Stage, answers, sign_in_again, stage_at
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with stage_at(tmp_path, monkeypatch) as stage:
+        yield stage
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def sent(message_id: str, sent_ms: int, email: str = ACCOUNT.email) -> Sent:
+    return Sent(message_id, None, f"Text of {message_id}", email, sent_ms)
+
+
+class TestSend:
+    def test_the_answer_is_all_that_is_printed(self, stage: Stage) -> None:
+        done = stage.run("send", "What", "now?")
+        assert (done.stdout, done.stderr, done.exit_code) == ("Hi\n", "", 0)
+        (said,) = stage.sends
+        assert (said["text"], said["chat_id"]) == ("What now?", None)
+        assert stage.unanswered == []
+
+    def test_into_a_chat_and_from_standard_input(self, stage: Stage) -> None:
+        assert stage.run("send", "-", "--chat", "c_7", stdin="One\ntwo").exit_code == 0
+        (said,) = stage.sends
+        assert (said["text"], said["chat_id"]) == ("One\ntwo", "c_7")
+
+    def test_it_is_kept_before_it_is_said(self, stage: Stage) -> None:
+        found: list[Sent] = []
+
+        def play(line: Line, said: Frame) -> None:
+            found.extend(stage.unanswered)
+            answers()(line, said)
+
+        stage.script = play
+        stage.run("send", "Hello", "--chat", "c_7")
+        (one,) = found
+        assert (one.message_id, one.text) == (stage.sends[0]["message_id"], "Hello")
+        assert (one.chat_id, one.email) == ("c_7", ACCOUNT.email)
+
+    @pytest.mark.parametrize(
+        ("kind", "code", "said"),
+        [("completed", 0, ""), ("failed", 1, "engine_error"), ("cancelled", 130, "stopped")],
+    )
+    def test_the_exit_code_is_the_outcome(
+        self, stage: Stage, kind: str, code: int, said: str
+    ) -> None:
+        stage.script = answers(kind=kind)
+        done = stage.run("send", "Hello")
+        assert (done.exit_code, done.stdout) == (code, "Hi\n")
+        assert said in done.stderr
+        assert stage.unanswered == []
+
+    def test_as_json_each_event_is_a_line(self, stage: Stage) -> None:
+        events = stage.events("send", "Hello")
+        assert [event["event"] for event in events] == ["connection", "text", "completed"]
+        assert (events[0]["state"], events[-1]["text"]) == ("open", "Hi")
+
+    def test_what_is_refused_is_told_and_forgotten(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            line.client.receive(error("budget_exhausted", said["message_id"]))
+
+        stage.script = play
+        done = stage.run("send", "Hello")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr == "chat: No. (budget_exhausted)\n"
+        assert stage.unanswered == []
+
+    def test_whoever_must_sign_in_again_is_told_and_keeps_his_message(self, stage: Stage) -> None:
+        stage.script = sign_in_again
+        done = stage.run("send", "Hello")
+        assert (done.exit_code, "chat login" in done.stderr) == (1, True)
+        assert len(stage.unanswered) == 1
+
+
+class TestCtrlC:
+    def test_stops_the_answer_itself(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            if said["action"] == "send":
+                line.tell(said, started(), delta(0, "Hi"))
+                ctrl_c()
+            else:
+                line.client.receive({**ended("cancelled", 2), "run_id": said["run_id"]})
+
+        stage.script = play
+        events = stage.events("send", "Hello")
+        assert [event["event"] for event in events[1:]] == ["text", "stopping", "cancelled"]
+        assert [frame["action"] for frame in stage.said] == ["send", "cancel"]
+        assert stage.unanswered == []
+
+    def test_before_the_run_is_known_it_is_stopped_once_it_is(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            if said["action"] == "send":
+                ctrl_c()
+                # The signal is heard before this.
+                asyncio.get_running_loop().call_later(0.01, line.tell, said, started())
+            else:
+                line.client.receive({**ended("cancelled", 0), "run_id": said["run_id"]})
+
+        stage.script = play
+        assert stage.run("send", "Hello").exit_code == 130
+        assert [frame["action"] for frame in stage.said] == ["send", "cancel"]
+
+    def test_twice_only_leaves(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            if said["action"] == "send":
+                line.tell(said, started(), delta(0, "Hi"))
+            ctrl_c()
+
+        stage.script = play
+        done = stage.run("send", "Hello")
+        assert (done.exit_code, done.stdout) == (130, "")
+        assert "chat resume" in done.stderr
+        assert [one.text for one in stage.unanswered] == ["Hello"]
+
+    def test_does_what_it_did_before_once_the_answer_is_over(self, stage: Stage) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        stage.run("send", "Hello")
+        assert signal.getsignal(signal.SIGINT) is before
+
+
+class TestResume:
+    def test_says_again_what_was_kept_the_oldest_first(self, stage: Stage) -> None:
+        for each in (sent("m_two", 2), sent("m_one", 1), sent("m_bob", 3, "bob@example.com")):
+            stage.kept.keep(each)
+        done = stage.run("resume")
+        assert [said["message_id"] for said in stage.sends] == ["m_one", "m_two"]
+        assert (done.stdout, done.exit_code) == ("Hi\nHi\n", 0)
+        assert done.stderr == "> Text of m_one\n> Text of m_two\n"
+        assert stage.unanswered == []
+
+    def test_ends_with_the_worst_of_the_outcomes(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            answers(kind="failed" if said["message_id"] == "m_one" else "completed")(line, said)
+
+        stage.script = play
+        for each in (sent("m_one", 1), sent("m_two", 2)):
+            stage.kept.keep(each)
+        done = stage.run("resume", "--json")
+        assert (done.exit_code, done.stderr) == (1, "")
+        assert len(stage.sends) == 2
+
+
+class TestTalk:
+    @pytest.fixture
+    def typed(self, monkeypatch: pytest.MonkeyPatch) -> list[str | type[BaseException]]:
+        """What comes of each prompt in turn."""
+        lines: list[str | type[BaseException]] = []
+
+        class Prompt:
+            def __init__(self, words: str) -> None:
+                assert words == "> "
+
+            async def prompt_async(self) -> str:
+                line = lines.pop(0)
+                if isinstance(line, str):
+                    return line
+                raise line
+
+        monkeypatch.setattr(command, "PromptSession", Prompt)
+        return lines
+
+    def test_a_new_chat_goes_on_until_an_empty_line(
+        self, stage: Stage, typed: list[str | type[BaseException]]
+    ) -> None:
+        typed += ["One", "Two", "Three", "  "]
+        done = stage.run()
+        first = stage.sends[0]["message_id"]
+        assert [said["chat_id"] for said in stage.sends] == [None, f"c_{first}", f"c_{first}"]
+        assert (done.stdout, done.exit_code, typed) == ("Hi\n" * 3, 0, [])
+
+    @pytest.mark.parametrize("end", [EOFError, KeyboardInterrupt])
+    def test_an_old_chat_is_shown_and_goes_on(
+        self,
+        stage: Stage,
+        typed: list[str | type[BaseException]],
+        end: type[BaseException],
+    ) -> None:
+        messages = [{"role": "user", "text": "[b]Before"}, {"role": "assistant", "text": "Yes."}]
+        stage.route("GET /chats/c_7/messages", {"messages": messages, "next_cursor": None})
+        typed += ["And now?", end]
+        done = stage.run("talk", "c_7")
+        assert (done.stdout, done.exit_code) == ("> [b]Before\nYes.\nHi\n", 0)
+        assert [said["chat_id"] for said in stage.sends] == ["c_7"]
+
+    def test_a_refusal_ends_nothing(
+        self, stage: Stage, typed: list[str | type[BaseException]]
+    ) -> None:
+        def play(line: Line, said: Frame) -> None:
+            if said["text"] == "One":
+                line.client.receive(error("budget_exhausted", said["message_id"]))
+            else:
+                answers()(line, said)
+
+        stage.script = play
+        typed += ["One", "Two", ""]
+        done = stage.run("talk")
+        assert (done.stdout, done.exit_code) == ("Hi\n", 0)
+        assert "budget_exhausted" in done.stderr
+        assert [said["chat_id"] for said in stage.sends] == [None, None]
+
+
+LOGIN = ("login", "--server", "https://page.test", "--email", ACCOUNT.email)
+TOKENS = {"AuthenticationResult": {"IdToken": "t", "ExpiresIn": 3600, "RefreshToken": "refresh"}}
+
+
+class TestAccount:
+    @pytest.fixture(autouse=True)
+    def _config(self, stage: Stage) -> None:
+        stage.kept.forget_account()
+        config = {name: getattr(SERVER, name) for name in SERVER.__slots__}
+        stage.route("GET /config.json", config)
+
+    def test_signing_in_is_kept_and_signing_out_forgets_it(self, stage: Stage) -> None:
+        stage.route("POST /", TOKENS)
+        done = stage.run(*LOGIN, "--password-stdin", stdin="secret \n")
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr == "Signed in as alice@example.com.\n"
+        assert json.loads(stage.asked[-1].content)["AuthParameters"]["PASSWORD"] == "secret "
+        assert stage.kept.account() == ACCOUNT
+        assert stage.run("logout").exit_code == 0
+        assert stage.kept.account() is None
+
+    def test_a_code_is_the_next_line(self, stage: Stage) -> None:
+        replies = iter(({"ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "s"}, TOKENS))
+        stage.routes["POST /"] = lambda request: httpx.Response(200, json=next(replies))
+        stage.run(*LOGIN, "--password-stdin", stdin="secret\n 123456\n")
+        proof = json.loads(stage.asked[-1].content)["ChallengeResponses"]
+        assert proof["SOFTWARE_TOKEN_MFA_CODE"] == "123456"
+        assert stage.kept.account() == ACCOUNT
+
+    def test_a_password_that_is_typed_is_not_shown(self, stage: Stage) -> None:
+        stage.route("POST /", TOKENS)
+        done = stage.run(*LOGIN, stdin="secret\n")
+        assert (done.exit_code, "secret" in done.output) == (0, False)
+        assert json.loads(stage.asked[-1].content)["AuthParameters"]["PASSWORD"] == "secret"
+
+    @pytest.mark.parametrize("words", [("list",), ("me",), ("send", "Hello"), ("resume",)])
+    def test_nobody_is_told_to_sign_in(self, stage: Stage, words: tuple[str, ...]) -> None:
+        done = stage.run(*words)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "chat login" in done.stderr
+
+    def test_a_new_refresh_token_is_kept_even_if_the_call_fails(self, stage: Stage) -> None:
+        stage.kept.keep_account(replace(ACCOUNT, refresh_token="old"))
+        stage.route("POST /", TOKENS)
+        stage.route("GET /me", {"code": "busy", "detail": "Later."}, 503)
+        assert stage.run("me").exit_code == 1
+        assert stage.kept.account() == ACCOUNT
