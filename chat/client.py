@@ -158,7 +158,7 @@ class Answer:
         """The moments of what has just been applied; `before`: the longest text until then."""
         transcript = self.transcript
         self.admitted_ms = self.admitted_ms or at_ms
-        if transcript.status != "queued":
+        if transcript.status == "running":
             self.started_ms = self.started_ms or at_ms
         if transcript.longest > before:
             self.first_text_ms = self.first_text_ms or at_ms

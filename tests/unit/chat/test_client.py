@@ -1,58 +1,12 @@
-"""What the client says, when it says it again, and what it makes of the answers. On a virtual clock."""
+"""What the client makes of what it hears, and what it says to that. On a virtual clock."""
 
 import asyncio
-import random
-from collections.abc import Callable, Coroutine
-from itertools import pairwise
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chat.client import Answer, Client, Refused
-from chat.transcript import Frame
-from tests.simulation.virtual_time import run
 from tests.unit.chat.frames import delta, ended, error, queued, started
-
-Said = list[Frame]
-
-
-def on_a_line(story: Callable[[Client, Said], Coroutine[Any, Any, None]], **options: Any) -> Client:
-    """Play it with a client that is connected; what it says is kept."""
-    said: Said = []
-    client = Client(rng=random.Random(1), **options)
-
-    async def play() -> None:
-        living = asyncio.create_task(client.live())
-        client.connect(said.append)
-        await story(client, said)
-        living.cancel()
-
-    run(play())
-    return client
-
-
-def actions(said: Said) -> list[str]:
-    return [frame["action"] for frame in said]
-
-
-def test_a_send_is_repeated_until_a_frame_names_its_message() -> None:
-    async def story(client: Client, said: Said) -> None:
-        answer = client.send("m_1", None, "Hello")
-        await asyncio.sleep(60)
-        assert actions(said) == ["send"] * len(said)
-        assert 3 <= len(said) <= 5
-        assert said[0] == said[-1]
-        client.receive(queued())
-        client.receive(delta(0, "Hi"))
-        client.receive(ended("completed", 2))
-        told = len(said)
-        await asyncio.sleep(300)
-        assert (answer.text, answer.run_id, answer.is_over, len(said)) == ("Hi", "r_1", True, told)
-        assert client.unanswered == []
-
-    on_a_line(story)
+from tests.unit.chat.line import Said, actions, on_a_line
 
 
 def test_a_new_connection_says_again_what_is_unanswered() -> None:
@@ -86,130 +40,6 @@ def test_a_gap_is_asked_for_once() -> None:
     on_a_line(story)
 
 
-def test_silence_is_asked_about() -> None:
-    async def story(client: Client, said: Said) -> None:
-        client.send("m_1", None, "Hello")
-        client.receive(started())
-        said.clear()
-        await asyncio.sleep(29)
-        assert said == []
-        await asyncio.sleep(2)
-        assert actions(said) == ["attach"]
-
-    on_a_line(story)
-
-
-@pytest.mark.parametrize(("looks", "asked"), [(True, ["attach"]), (False, [])])
-def test_a_waiting_run_is_looked_at_when_the_server_says(looks: bool, asked: list[str]) -> None:
-    async def story(client: Client, said: Said) -> None:
-        client.send("m_1", None, "Hello")
-        client.receive(queued(look_again_s=5.0))
-        said.clear()
-        await asyncio.sleep(4)
-        assert said == []
-        await asyncio.sleep(2)
-        assert actions(said) == asked
-
-    on_a_line(story, looks_again=looks)
-
-
-def test_a_refusal_that_passes_is_got_over_and_another_is_final() -> None:
-    async def story(client: Client, said: Said) -> None:
-        answer = client.send("m_1", None, "Hello")
-        client.receive(error("busy", "m_1"))
-        assert answer.refused is None
-        await asyncio.sleep(2)
-        assert actions(said) == ["send", "send"]
-        waiting = asyncio.create_task(answer.until_over())
-        await asyncio.sleep(0)
-        client.receive(error("budget_exhausted", "m_1"))
-        with pytest.raises(Refused, match="budget_exhausted"):
-            await waiting
-
-    on_a_line(story)
-
-
-def test_what_the_gateway_could_not_run_is_said_again_soon_and_later_each_time() -> None:
-    async def story(client: Client, said: Said) -> None:
-        client.follow("r_1")
-        client.cancel("r_1")
-        client.send("m_2", "c_2", "Hello")
-        assert actions(said) == ["attach", "cancel", "send"]
-        for soonest_s, latest_s in ((0.75, 1.75), (1.5, 3.0), (3.0, 5.5)):
-            said.clear()
-            client.ask_again_sooner()
-            await asyncio.sleep(soonest_s - 0.01)
-            assert said == []
-            await asyncio.sleep(latest_s - soonest_s)
-            assert sorted(actions(said)) == ["attach", "cancel", "send"]
-
-    on_a_line(story)
-
-
-def test_what_is_answered_is_not_asked_again_when_the_gateway_speaks() -> None:
-    async def story(client: Client, said: Said) -> None:
-        client.send("m_1", None, "Hello")
-        client.follow("r_1")
-        client.receive(started())
-        client.receive(delta(0, "Hi"))
-        said.clear()
-        client.ask_again_sooner()
-        await asyncio.sleep(20)
-        assert said == []
-
-    on_a_line(story)
-
-
-def test_the_gateway_puts_nothing_off() -> None:
-    async def story(client: Client, said: Said) -> None:
-        client.send("m_1", None, "Hello")
-        for _ in range(4):
-            client.ask_again_sooner()
-            await asyncio.sleep(0.5)
-        assert actions(said) == ["send", "send"]
-
-    on_a_line(story)
-
-
-@given(st.lists(st.floats(0, 20), max_size=60))
-def test_however_often_the_gateway_speaks_nothing_is_said_in_a_storm(pauses_s: list[float]) -> None:
-    """It fails what it is asked, and says so at any moments besides."""
-    moments_s: dict[str, list[float]] = {}
-
-    async def play() -> None:
-        client, loop = Client(rng=random.Random(1)), asyncio.get_running_loop()
-
-        def say(frame: Frame) -> None:
-            moments_s.setdefault(frame["action"], []).append(loop.time())
-            loop.call_soon(client.ask_again_sooner)
-
-        living = asyncio.create_task(client.live())
-        client.connect(say)
-        client.follow("r_1")
-        client.cancel("r_1")
-        client.send("m_2", "c_2", "Hello")
-        for pause_s in pauses_s:
-            await asyncio.sleep(pause_s)
-            client.ask_again_sooner()
-        living.cancel()
-
-    run(play())
-    for said_s in moments_s.values():
-        for number, (one_s, next_s) in enumerate(pairwise(said_s)):
-            assert next_s - one_s >= 0.75 * min(30.0, 2.0**number)
-
-
-def test_busy_again_and_again_is_an_answer() -> None:
-    async def story(client: Client, said: Said) -> None:
-        answer = client.send("m_1", None, "Hello")
-        for _ in range(5):
-            client.receive(error("busy", "m_1"))
-        assert answer.refused is not None
-        assert client.unanswered == []
-
-    on_a_line(story)
-
-
 def test_a_message_that_is_too_long_is_not_said() -> None:
     async def story(client: Client, said: Said) -> None:
         answer = client.send("m_1", None, "x" * 40_000)
@@ -220,34 +50,18 @@ def test_a_message_that_is_too_long_is_not_said() -> None:
     on_a_line(story)
 
 
-def test_a_cancel_is_repeated_until_the_end_is_told() -> None:
-    ended_runs: list[str] = []
-
-    async def story(client: Client, said: Said) -> None:
-        client.send("m_1", None, "Hello")
-        client.receive(started())
-        said.clear()
-        client.cancel("r_1")
-        client.cancel("r_1")
-        await asyncio.sleep(8)
-        assert actions(said) == ["cancel", "cancel"]
-        client.receive(ended("cancelled", 0))
-        client.cancel("r_1")
-        await asyncio.sleep(60)
-        assert len(said) == 2
-
-    on_a_line(story, on_over=lambda transcript: ended_runs.append(transcript.run_id))
-    assert ended_runs == ["r_1"]
-
-
 def test_a_run_that_is_not_there_is_followed_no_more() -> None:
     async def story(client: Client, said: Said) -> None:
         answer = client.follow("r_9")
         assert client.follow("r_9") is answer
         assert [frame["offset"] for frame in said] == [0]
+        waiting = asyncio.create_task(answer.until_over())
+        await asyncio.sleep(0)
+        client.receive(error("busy", "r_9"))
+        assert client.unanswered == ["r_9"]
         client.receive(error("run_not_found", "r_9"))
-        with pytest.raises(Refused):
-            await answer.until_over()
+        with pytest.raises(Refused, match="run_not_found"):
+            await waiting
         assert client.unanswered == []
 
     on_a_line(story)
@@ -326,3 +140,102 @@ def test_whoever_sent_it_and_whoever_follows_it_see_the_same() -> None:
         assert answer.text == followed.text == "Hi"
 
     on_a_line(story)
+
+
+def test_the_next_connection_alone_is_spoken_to() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.disconnect()
+        client.send("m_1", "c_1", "Hello")
+        client.follow("r_2")
+        client.cancel("r_2")
+        await asyncio.sleep(300)
+        assert said == []
+        later: Said = []
+        client.connect(later.append)
+        assert later == [
+            {"action": "send", "chat_id": "c_1", "message_id": "m_1", "text": "Hello"},
+            {"action": "attach", "run_id": "r_2", "offset": 0, "epoch": 0},
+            {"action": "cancel", "run_id": "r_2"},
+        ]
+        assert said == []
+
+    on_a_line(story)
+
+
+def test_a_run_that_is_over_is_not_stopped() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.send("m_1", None, "Hello")
+        client.receive(ended("completed", 0))
+        client.receive(started())
+        said.clear()
+        client.cancel("r_1")
+        await asyncio.sleep(300)
+        assert said == []
+
+    on_a_line(story)
+
+
+def test_a_pong_is_no_news() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.receive({"type": "pong"})
+        assert (client.unanswered, client.answers) == ([], [])
+
+    on_a_line(story)
+
+
+def test_what_was_refused_may_be_tried_again_under_its_id() -> None:
+    async def story(client: Client, said: Said) -> None:
+        refused = client.send("m_1", None, "Hello")
+        client.receive(error("too_many_active_runs", "m_1"))
+        again = client.send("m_1", None, "Hello")
+        assert again is not refused
+        assert client.answers == [again]
+        for frame in (started(), delta(0, "Hi"), ended("completed", 2)):
+            client.receive(frame)
+        await again.until_over()
+        assert (again.text, again.refused) == ("Hi", None)
+
+    on_a_line(story)
+
+
+def test_an_end_ends_every_wait() -> None:
+    async def story(client: Client, said: Said) -> None:
+        answer = client.send("m_1", None, "Hello")
+        waits = [answer.until_started(), answer.until_length(100), answer.until_admitted()]
+        waiting = asyncio.gather(*waits)
+        await asyncio.sleep(1)
+        client.receive(queued())
+        client.receive(ended("cancelled", 0))
+        async with asyncio.timeout(1):
+            await waiting
+
+    on_a_line(story)
+
+
+def test_what_never_started_has_no_moment_of_it() -> None:
+    async def story(client: Client, said: Said) -> None:
+        answer = client.send("m_1", None, "Hello")
+        for frame in (queued(), ended("cancelled", 0)):
+            client.receive(frame)
+        assert answer.is_over
+        assert (answer.started_ms, answer.first_text_ms) == (0, 0)
+
+    on_a_line(story)
+
+
+def test_what_is_told_after_the_end_is_no_end() -> None:
+    clock = iter(range(1, 100))
+    ends: list[str] = []
+
+    async def story(client: Client, said: Said) -> None:
+        answer = client.send("m_1", None, "Hello")
+        for frame in (started(), ended("completed", 0), ended("completed", 0)):
+            client.receive(frame)
+        assert answer.ended_ms == 3
+
+    on_a_line(
+        story,
+        now_ms=lambda: float(next(clock)),
+        on_over=lambda transcript: ends.append(transcript.run_id),
+    )
+    assert ends == ["r_1"]
