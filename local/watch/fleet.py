@@ -174,8 +174,8 @@ class Fleet:
             return None
         worker = self.workers.get(line.worker_id)
         if worker is None:
-            name = line.source or line.worker_id
-            worker = self.workers[line.worker_id] = Worker(line.worker_id, name, line.at_ms)
+            worker = Worker(line.worker_id, line.source, line.at_ms)
+            self.workers[line.worker_id] = worker
         worker.heard_ms = max(worker.heard_ms, line.at_ms)
         if line.worker_id in self._lost:
             self._lost.discard(line.worker_id)

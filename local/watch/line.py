@@ -60,5 +60,5 @@ def read(text: str, source: str = "") -> Line | None:
         # Powertools writes the milliseconds as the logging module does, behind a comma.
         moment = datetime.fromisoformat(fields["timestamp"].replace(",", "."))
         return Line(round(moment.timestamp() * 1000), str(fields["message"]), fields, source)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, AttributeError):
         return None

@@ -37,7 +37,7 @@ def test_a_file_that_is_replaced_is_read_from_its_beginning(tmp_path: Path) -> N
 
 def test_a_file_that_is_cut_short_is_read_from_its_beginning(tmp_path: Path) -> None:
     path = tmp_path / "worker-1.log"
-    path.write_text("old and long\n")
+    path.write_text("old and long\nbegun")
     tail = Tail(path)
     tail.lines()
     path.write_text("new\n")
@@ -51,8 +51,21 @@ def test_a_file_that_is_gone_has_nothing_to_say(tmp_path: Path) -> None:
 def test_of_a_long_file_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MOST_BYTES", 10)
     path = tmp_path / "worker-1.log"
-    path.write_text("a line that is long\nthe end\n")
-    assert Tail(path).lines()[-1] == "the end"
+    path.write_text("a line that is long\nthe end\nbegun")
+    tail = Tail(path)
+    assert tail.lines() == [" end"]
+    with path.open("a") as file:
+        file.write(", so much at once that it is not read\nend\n")
+    assert tail.lines() == [" read", "end"]
+    with path.open("a") as file:
+        file.write("more\n")
+    assert tail.lines() == ["more"]
+
+
+def test_what_is_no_text_is_read_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "worker-1.log"
+    path.write_bytes(b"\xff one\ntwo\n")
+    assert Tail(path).lines() == ["\ufffd one", "two"]
 
 
 def test_workers_that_come_later_are_found_and_lines_come_in_their_order(tmp_path: Path) -> None:

@@ -44,6 +44,28 @@ class TestSlots:
             "free run abc goes on at worker-2 from 7 and is taken over from worker-1"
         ]
 
+    def test_a_run_that_its_own_worker_goes_on_with_is_taken_from_nobody(self) -> None:
+        fleet = fleet_of(claimed("r_abc"), claimed("r_abc", epoch=2))
+        assert fleet.running(Tier.FREE) == 1
+        assert words(fleet) == ["free run abc goes on at worker-1 from 7"]
+
+    def test_what_another_worker_says_of_a_run_leaves_it_in_its_slot(self) -> None:
+        fleet = fleet_of(
+            claimed("r_abc"),
+            by_worker("job.over", worker=2, run_id="r_abc", tier="free"),
+            by_worker("run.first_token", worker=2, run_id="r_xyz", tier="free"),
+        )
+        assert list(fleet.workers["vm-1"].runs) == ["r_abc"]
+        assert not fleet.workers["vm-2"].runs
+
+    def test_a_worker_that_has_left_holds_nothing(self) -> None:
+        fleet = fleet_of(claimed("r_abc"), by_worker("worker.gone"))
+        assert fleet.running(Tier.FREE) == 0
+
+    def test_a_function_that_speaks_of_a_worker_is_none(self) -> None:
+        fleet = fleet_of(by_function("worker.told", worker_id="vm-1", state="drains"))
+        assert not fleet.workers
+
     def test_the_heard_worker_says_its_slots_even_where_its_beginning_was_not_read(self) -> None:
         fleet = fleet_of(by_worker("worker.slots", slots=4, ready=1, offers=2, viewers=3))
         worker = fleet.workers["vm-1"]
@@ -56,6 +78,10 @@ class TestStanding:
         worker = fleet.workers["vm-1"]
         assert worker.standing(NOW_MS) is Standing.READY
         fleet.take(by_worker("engine.away"))
+        assert worker.standing(NOW_MS) is Standing.ENGINE_AWAY
+        fleet.take(by_worker("engine.ready"))
+        assert worker.standing(NOW_MS) is Standing.READY
+        fleet.take(by_worker("worker.slots", slots=8, ready=0))
         assert worker.standing(NOW_MS) is Standing.ENGINE_AWAY
         fleet.take(by_worker("worker.slots", slots=8, ready=1))
         assert worker.standing(NOW_MS) is Standing.READY
@@ -87,6 +113,18 @@ class TestStanding:
         fleet.look(again_ms + SILENT_MS + 1)
         assert len([said for said in words(fleet) if "is lost" in said]) == 2
 
+    def test_a_line_that_comes_late_makes_nobody_silent(self) -> None:
+        fleet = fleet_of(
+            by_worker("worker.ready", slots=8), by_worker("worker.slots", NOW_MS - 9_000, ready=1)
+        )
+        assert fleet.workers["vm-1"].standing(NOW_MS + SILENT_MS) is Standing.READY
+
+    def test_a_log_that_was_over_long_ago_is_no_news(self) -> None:
+        fleet = fleet_of(by_worker("worker.slots", slots=8, ready=1))
+        fleet.look(NOW_MS + FORGOTTEN_MS + 1)
+        assert not fleet.workers
+        assert words(fleet) == []
+
     def test_one_that_left_in_good_order_is_not_lost(self) -> None:
         fleet = fleet_of(by_worker("worker.ready", slots=8), by_worker("worker.gone"))
         fleet.look(NOW_MS + SILENT_MS + 1)
@@ -107,6 +145,16 @@ class TestFigures:
         assert plus.cancel_ms.values(NOW_MS) == [31]
         assert (plus.cancelled.total(NOW_MS), plus.completed.total(NOW_MS)) == (1, 0)
         assert fleet.tiers[Tier.FREE].ttft_ms.values(NOW_MS) == []
+
+    def test_what_went_wrong_is_counted_by_its_kind(self) -> None:
+        fleet = fleet_of(
+            ended("r_1", completed=0, failed=1, rewinds=2, preemptions=3),
+            by_function("request.refused", tier="free", code="busy", busy=1),
+        )
+        free = fleet.tiers[Tier.FREE]
+        of_ends = (free.completed, free.failed, free.rewinds, free.preemptions)
+        assert [each.total(NOW_MS) for each in of_ends] == [0, 1, 2, 3]
+        assert (free.busy.total(NOW_MS), free.refused.total(NOW_MS)) == (1, 0)
 
     def test_service_is_counted_as_it_is_charged(self) -> None:
         fleet = fleet_of(ended("r_1", input_tokens=100, cached_tokens=60, output_tokens=30))
@@ -153,6 +201,11 @@ class TestAffinity:
         assert (worker.hits, worker.hoped) == (1, 2)
         assert [answer.cached_share for answer in worker.answers] == [0.0, 0.9, 0.1]
 
+    def test_an_answer_that_never_reached_an_engine_says_nothing_of_its_cache(self) -> None:
+        fleet = fleet_of(ended("r_1", input_tokens=0, cached_tokens=0, prefix_tokens=80))
+        assert not fleet.workers["vm-1"].answers
+        assert fleet.workers["vm-1"].hoped == 0
+
     def test_work_in_the_background_is_nobodys_answer(self) -> None:
         fleet = fleet_of(ended("r_1", "background", kind="title", prefix_tokens=80))
         assert not fleet.workers["vm-1"].answers
@@ -189,7 +242,7 @@ class TestEvents:
     def test_a_tier_that_is_paused_and_goes_on_is_told(self) -> None:
         fleet = Fleet()
         paused = {**DEFAULTS, Tier.FREE: replace(DEFAULTS[Tier.FREE], paused=True)}
-        for limits in (DEFAULTS, paused, paused, DEFAULTS):
+        for limits in (DEFAULTS, paused, paused, DEFAULTS, DEFAULTS):
             fleet.adopt(limits, NOW_MS)
         assert sorted(words(fleet)) == [
             "The tier free goes on",

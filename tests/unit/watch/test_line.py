@@ -17,6 +17,13 @@ def test_a_line_has_moment_name_tier_and_figures() -> None:
     assert line.count("preemptions") == 0
 
 
+def test_yes_and_no_are_no_figures() -> None:
+    line = read(text("run.ended", at_favourite=True, reason="7"))
+    assert line is not None
+    assert (line.number("at_favourite"), line.number("reason")) == (None, None)
+    assert line.text("reason") == "7"
+
+
 def test_nobodys_tier_is_none() -> None:
     line = read(text("frame.refused", tier="none"))
     assert line is not None
@@ -32,6 +39,8 @@ def test_nobodys_tier_is_none() -> None:
         '{"message": "run.en',
         "{}",
         "[]",
+        '{"message": "run.ended", "timestamp": 1795838800}',
+        '{"message": "run.ended", "timestamp": "now"}',
     ],
 )
 def test_what_is_no_line_is_passed_over(said: str) -> None:
