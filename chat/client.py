@@ -363,8 +363,8 @@ class Client:
         return (each for each in list(self._runs.values()) if not each.transcript.is_over)
 
     @staticmethod
-    def _look(transcript: Transcript) -> tuple[int, str, int]:
-        return len(transcript.text), transcript.status, transcript.epoch
+    def _look(transcript: Transcript) -> tuple[int, int]:
+        return len(transcript.text), transcript.epoch
 
     def _rest(self, followed: _Followed, pause_s: float) -> None:
         followed.attach, followed.asked_from = _Ask(self._now_s + pause_s), None

@@ -51,6 +51,8 @@ def test_a_message_that_is_too_long_is_not_said() -> None:
 
 
 def test_a_run_that_is_not_there_is_followed_no_more() -> None:
+    problems: list[str] = []
+
     async def story(client: Client, said: Said) -> None:
         answer = client.follow("r_9")
         assert client.follow("r_9") is answer
@@ -64,7 +66,8 @@ def test_a_run_that_is_not_there_is_followed_no_more() -> None:
             await waiting
         assert client.unanswered == []
 
-    on_a_line(story)
+    on_a_line(story, on_problem=lambda problem: problems.append(problem.code))
+    assert problems == []
 
 
 def test_what_is_nobodys_answer_is_a_problem_of_its_own() -> None:

@@ -80,6 +80,22 @@ def test_silence_is_asked_about() -> None:
     on_a_line(story)
 
 
+def test_another_attempt_is_news_though_it_adds_nothing_yet() -> None:
+    async def story(client: Client, said: Said) -> None:
+        client.send("m_1", None, "Hello")
+        client.receive(started())
+        client.receive(delta(0, "Hi"))
+        said.clear()
+        await asyncio.sleep(20)
+        client.receive(started(2, 2))
+        await asyncio.sleep(29)
+        assert said == []
+        await asyncio.sleep(2)
+        assert actions(said) == ["attach"]
+
+    on_a_line(story)
+
+
 def test_what_is_no_news_does_not_put_the_question_off() -> None:
     async def story(client: Client, said: Said) -> None:
         client.send("m_1", None, "Hello")
