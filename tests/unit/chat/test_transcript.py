@@ -80,6 +80,8 @@ def test_a_wait_is_told_until_a_later_attempt_speaks() -> None:
     assert (place(transcript), transcript.chat_id) == ((0, 3), "c_1")
     transcript.apply(started())
     assert place(transcript) is None
+    transcript.apply(queued(epoch=0))
+    assert place(transcript) is None
     transcript.apply(queued(epoch=1))
     transcript.apply(delta(0, "late"))
     assert (place(transcript), transcript.text) == ((1, 3), "late")
@@ -87,6 +89,43 @@ def test_a_wait_is_told_until_a_later_attempt_speaks() -> None:
     assert place(transcript) == (1, 3)
     transcript.apply(started(2, 4))
     assert place(transcript) is None
+
+
+def test_a_wait_after_an_attempt_that_was_missed_is_the_later_one() -> None:
+    transcript, _ = told(queued(epoch=1, position=1), queued(epoch=0, position=9))
+    assert transcript.wait is not None
+    assert (transcript.wait.epoch, transcript.wait.position) == (1, 1)
+
+
+def test_what_a_former_attempt_still_says_is_dropped() -> None:
+    transcript, missing = told(
+        delta(0, "abcdef"), started(2, 3), delta(3, "XY", epoch=2), delta(6, "zombie")
+    )
+    assert (transcript.text, transcript.epoch, missing[-1]) == ("abcXY", 2, None)
+    assert transcript.apply(ended("failed", 9)) is None
+    assert not transcript.is_over
+
+
+def test_what_is_durable_is_no_more_than_a_later_attempt_goes_on_from() -> None:
+    transcript, _ = told(delta(0, "abcdef"), started(2, 5), started(4, 3))
+    assert (transcript.text, transcript.durable) == ("abc", 3)
+
+
+def test_the_most_that_was_shown_stays_the_most() -> None:
+    transcript, _ = told(delta(0, "abc"), frame("rewound", 1, offset=1), delta(1, "x"))
+    assert (transcript.text, transcript.longest) == ("ax", 3)
+
+
+def test_an_end_lacks_the_last_code_point_too() -> None:
+    transcript, missing = told(delta(0, "abc"), ended("completed", 4))
+    assert (missing[-1], transcript.is_over) == (3, False)
+
+
+def test_an_end_tells_the_chat_and_ends_the_wait() -> None:
+    transcript, _ = told(ended("failed", 0))
+    assert (transcript.chat_id, transcript.message_id) == ("c_1", "")
+    transcript, _ = told(queued(), ended("cancelled", 0))
+    assert (transcript.wait, transcript.status) == (None, "cancelled")
 
 
 @dataclass

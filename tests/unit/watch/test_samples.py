@@ -26,7 +26,8 @@ def test_totals_are_of_the_last_minute() -> None:
 def test_no_figure_is_no_sample() -> None:
     samples = Samples()
     samples.add(NOW_MS, None)
-    assert samples.values(NOW_MS) == []
+    samples.add(NOW_MS, 0)
+    assert samples.values(NOW_MS) == [0]
 
 
 def test_what_comes_a_little_late_counts() -> None:

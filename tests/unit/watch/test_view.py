@@ -107,9 +107,10 @@ class TestLanes:
             queues=queues_of(
                 {
                     Lane(Tier.FREE, 4): Depth(visible=3, in_flight=2),
-                    Lane(Tier.FREE, 6): Depth(visible=120),
+                    Lane(Tier.FREE, 6): Depth(visible=100),
+                    Lane(Tier.FREE, 7): Depth(visible=99),
                     Lane(Tier.FREE, RETURNS): Depth(visible=1, delayed=2),
-                    Lane(Tier.PRO, 0): Depth(visible=5),
+                    Lane(Tier.PRO, 0): Depth(visible=5, in_flight=9),
                 },
                 {Tier.FREE: RING + 4},
             ),
@@ -117,8 +118,8 @@ class TestLanes:
         told = row(picture, "Lanes", "f free")
         assert told.strip("│ ").split() == [
             *("f", "free", "▁1", "+2", "late"),
-            *("–", "–", "–", "–", "▸▃3", "–", "█99+", "–", "–"),
-            *("124", "84", "0.4", "2"),
+            *("–", "–", "–", "–", "▸▃3", "–", "█99+", "█99", "–"),
+            *("203", "84", "0.4", "2"),
         ]
         assert "▸▅5" in row(picture, "Lanes", "P pro")
 
@@ -195,6 +196,12 @@ class TestHead:
         fault = by_function("action.refused", tier="free", code="internal_error", faults=1)
         head = drawn(*READY, fault, queues=queues_of({}, dead_letters=2))[0]
         assert "2 workers, 0 of 6 slots busy, 0 waiting, 2 dead letters, 1 fault" in head
+
+    def test_before_the_queues_were_counted_the_workers_count_stands(self) -> None:
+        told = (by_worker("tier.backlog", tier=tier, waiting=2) for tier in ("free", "pro"))
+        picture = drawn(*READY, *told)
+        assert ", 4 waiting, 0 dead letters" in picture[0]
+        assert row(picture, "Lanes", "P pro").split()[-5] == "2"
 
     def test_counts_that_are_old_say_so(self) -> None:
         later_ms = NOW_MS + 9_000
