@@ -7,6 +7,7 @@ connection is the client's business.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +53,7 @@ class Connection:
     _state: State | None = None
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
+    _opened_s: float = math.inf
     _socket: ClientConnection | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -97,7 +99,7 @@ class Connection:
             await self._wanted.wait()
             self._enter("connecting")
             self.attempts += 1
-            begun_s = loop.time()
+            self._opened_s = math.inf
             try:
                 await self._once()
             except Problem as problem:
@@ -110,7 +112,7 @@ class Connection:
             if not self._wanted.is_set():
                 failures = 0
                 continue
-            if loop.time() - begun_s >= _STEADY_S:
+            if loop.time() - self._opened_s >= _STEADY_S:
                 failures = 0
             self._enter("waiting")
             # Anywhere below the ceiling, so that clients that lost a server together do not return
@@ -138,6 +140,7 @@ class Connection:
             ]
             try:
                 self.client.connect(outgoing.put_nowait)
+                self._opened_s = asyncio.get_running_loop().time()
                 self._enter("open")
                 self._open.set()
                 await asyncio.wait(tasks, timeout=age_s, return_when=asyncio.FIRST_COMPLETED)

@@ -56,8 +56,8 @@ def tier_name(tier: Tier) -> Text:
 
 
 def level(count: int) -> str:
-    """A bar of one cell; eight and more are the highest."""
-    return _LEVELS[min(count, len(_LEVELS)) - 1] if count > 0 else " "
+    """A bar of one cell, for one or more; eight and more are the highest."""
+    return _LEVELS[min(count, len(_LEVELS)) - 1]
 
 
 def share_level(share: float) -> str:

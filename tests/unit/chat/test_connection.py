@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from chat import client as client_module
 from chat import connection as module
@@ -120,10 +121,36 @@ async def test_whoever_dropped_out_stays_away_until_he_comes_back() -> None:
         await connection.opened()
         await connection.drop()
         client.send("message-1", None, "Hello")
-        assert tickets.taken == 1
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (tickets.taken, states) == (1, ["connecting", "open"])
         await connection.come_back()
+        assert states == ["connecting", "open"] * 2
         await stage.until_told(1, 1)
         assert [frame["action"] for frame in stage.heard[1]] == ["send"]
+
+
+async def test_a_server_that_is_away_or_refuses_is_tried_again() -> None:
+    stage, states, client = Stage(), list[State](), Client()
+    async with server(stage) as gone:
+        pass
+    refusals = [403, 500]
+
+    def refuse(connection: ServerConnection, request: Request) -> Response | None:
+        return connection.respond(refusals.pop(0), "No.") if refusals else None
+
+    async with serve(stage.serve, "127.0.0.1", 0, process_request=refuse) as running:
+        port = next(iter(running.sockets)).getsockname()[1]
+        connection = connection_to(gone, client, Tickets(), states)
+
+        def come(state: State) -> None:
+            if state == "waiting":
+                connection.ws_url = f"ws://127.0.0.1:{port}"
+
+        connection.on_state = come
+        async with connection, asyncio.timeout(DEADLINE_S):
+            await connection.opened()
+        assert connection.attempts == 4
 
 
 async def test_no_ticket_is_tried_again_and_a_user_unknown_is_not() -> None:

@@ -111,6 +111,11 @@ def test_what_is_durable_is_no_more_than_a_later_attempt_goes_on_from() -> None:
     assert (transcript.text, transcript.durable) == ("abc", 3)
 
 
+def test_text_says_that_it_runs() -> None:
+    transcript, _ = told(queued(), delta(0, "a"))
+    assert (transcript.status, transcript.wait) == ("running", None)
+
+
 def test_the_most_that_was_shown_stays_the_most() -> None:
     transcript, _ = told(delta(0, "abc"), frame("rewound", 1, offset=1), delta(1, "x"))
     assert (transcript.text, transcript.longest) == ("ax", 3)

@@ -17,7 +17,9 @@ from tests.unit.chat.frames import delta, ended, error, queued, started
         delta(0, "é"),
         ended("completed", 3),
         ended("failed", 0),
+        {**ended("cancelled", 0), "usage": None, "message_id": None},
         error("busy", None),
+        {**error("budget_exhausted", "m_1"), "retry_at": "2026-11-28T12:00:00Z"},
         {"type": "pong"},
     ],
 )
@@ -25,6 +27,7 @@ def test_a_known_frame_is_read_as_it_was_said(frame: dict[str, object]) -> None:
     read = wire.read(json.dumps({**frame, "told_by_a_newer_server": 1}))
     assert read is not None
     assert {name: value for name, value in frame.items() if name in read} == read
+    assert frame.keys() - read.keys() <= {"finish_reason"}
 
 
 @pytest.mark.parametrize(
@@ -58,9 +61,14 @@ def test_what_may_be_null_may_be_left_out() -> None:
 
 
 def test_a_frame_fits_by_its_bytes() -> None:
-    frame = {"action": "send", "text": "é" * 16_000}
+    rest = len(wire.encode({"action": "send", "text": ""}))
+    frame = {"action": "send", "text": "é" * 16_000 + "x" * (wire.MAX_FRAME_BYTES - 32_000 - rest)}
     assert wire.fits(frame)
-    assert not wire.fits({**frame, "text": "é" * 16_384})
+    assert not wire.fits({**frame, "text": f"{frame['text']}x"})
+
+
+def test_half_of_a_pair_is_the_servers_to_refuse() -> None:
+    assert wire.fits({"action": "send", "text": "\ud83e"})
 
 
 @pytest.mark.parametrize(

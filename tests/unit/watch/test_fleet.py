@@ -231,6 +231,13 @@ class TestEvents:
             ("a free user is refused: too_many_active_runs", 4),
         ]
 
+    def test_the_like_of_what_was_said_a_while_ago_is_said_again(self) -> None:
+        refusals = (
+            by_function("action.refused", NOW_MS + n * 5_000, tier="free", code="busy")
+            for n in range(2)
+        )
+        assert len(words(fleet_of(*refusals))) == 2
+
     def test_warnings_that_have_no_sentence_are_told_by_their_name(self) -> None:
         fleet = fleet_of(by_worker("lease.trouble", level="WARNING", reason="SQS: Timeout"))
         assert words(fleet) == ["worker-1: lease.trouble: SQS: Timeout"]
