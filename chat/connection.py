@@ -10,7 +10,6 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -165,13 +164,12 @@ class Connection:
             await socket.send(wire.encode(await outgoing.get()))
 
     async def _listen(self, socket: ClientConnection) -> None:
-        with suppress(WebSocketException):
-            async for said in socket:
-                frame = wire.read(said)
-                if frame is not None:
-                    self.client.receive(frame)
-                elif wire.is_of_gateway(said):
-                    self.client.ask_again_sooner()
+        async for said in socket:
+            frame = wire.read(said)
+            if frame is not None:
+                self.client.receive(frame)
+            elif wire.is_of_gateway(said):
+                self.client.ask_again_sooner()
 
     @staticmethod
     async def _ping(outgoing: asyncio.Queue[Frame]) -> None:

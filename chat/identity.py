@@ -112,7 +112,7 @@ class Identity:
             return known
         async with self._renewing:
             # Another may have renewed it meanwhile.
-            if self._id_token == known or not self._id_token:
+            if self._id_token == known:
                 await self._renew()
         return self._id_token
 

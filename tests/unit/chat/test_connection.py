@@ -11,10 +11,12 @@ from typing import cast
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from chat import client as client_module
 from chat import connection as module
+from chat import wire
 from chat.api import HttpApi, Problem
 from chat.client import Client
 from chat.connection import Connection, State
@@ -120,6 +122,8 @@ async def test_whoever_dropped_out_stays_away_until_he_comes_back() -> None:
     async with server(stage) as url, connection_to(url, client, tickets, states) as connection:
         await connection.opened()
         await connection.drop()
+        await stage.connections[0].wait_closed()
+        assert stage.connections[0].close_code == CloseCode.ABNORMAL_CLOSURE
         client.send("message-1", None, "Hello")
         for _ in range(50):
             await asyncio.sleep(0)
@@ -164,6 +168,38 @@ async def test_no_ticket_is_tried_again_and_a_user_unknown_is_not() -> None:
         async with asyncio.timeout(DEADLINE_S):
             with pytest.raises(Problem, match="unauthorized"):
                 await connection.ended()
+
+
+async def test_where_there_will_be_no_connection_nobody_waits_for_one() -> None:
+    tickets = Tickets([Problem("unauthorized", 401, "Please sign in.")])
+    async with connection_to("ws://127.0.0.1:9", Client(), tickets, list[State]()) as connection:
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(Problem, match="unauthorized"):
+                await connection.opened()
+
+
+async def test_whoever_stops_waiting_for_the_end_does_not_bring_it_about() -> None:
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states) as connection:
+        await connection.opened()
+        waiting = asyncio.create_task(connection.ended())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        client.send("message-1", None, "Hello")
+        await stage.until_told(1)
+
+
+async def test_the_longest_frame_is_read() -> None:
+    stage, tickets, states, client = Stage(), Tickets(), list[State](), Client()
+    async with server(stage) as url, connection_to(url, client, tickets, states):
+        answer = client.follow("r_1")
+        await stage.until_told(1)
+        text = "x" * (wire.MAX_FRAME_BYTES - len(json.dumps(delta(0, ""))))
+        await stage.connections[0].send(json.dumps(delta(0, text)))
+        async with asyncio.timeout(DEADLINE_S):
+            await answer.until_length(len(text))
+    assert len(stage.connections) == 1
 
 
 async def test_a_connection_is_left_before_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What the terminal client finds again at its next start."""
 
+import os
 from pathlib import Path
 
 from chat.identity import Server
@@ -46,5 +47,20 @@ def test_what_it_cannot_read_is_as_good_as_nothing(tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text('{"page_url": "x"}')
     (tmp_path / "sent-m_1.json").write_text('{"message_id"')
     (tmp_path / "sent-m_2.json").write_text('{"a_newer_release": 1}')
+    kept.keep(sent("m_3", 3))
     assert kept.account() is None
-    assert kept.unanswered(ACCOUNT.email) == []
+    assert kept.unanswered(ACCOUNT.email) == [sent("m_3", 3)]
+    for other in ("[]", '{"server": 3}', "{"):
+        (tmp_path / "account.json").write_text(other)
+        assert kept.account() is None
+
+
+def test_what_a_program_had_half_written_is_no_message_and_in_nobodys_way(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    kept.keep(sent("m_1", 1))
+    half = tmp_path / f"sent-m_1.{os.getpid()}"
+    half.write_text("x" * 10_000)
+    assert kept.unanswered(ACCOUNT.email) == [sent("m_1", 1)]
+    kept.keep(sent("m_1", 2))
+    assert kept.unanswered(ACCOUNT.email) == [sent("m_1", 2)]
+    assert not half.exists()

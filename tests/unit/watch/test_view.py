@@ -1,55 +1,17 @@
-"""What the picture shows, and what it leaves out where there is no room."""
+"""What the picture shows of workers, lanes and tiers."""
 
-import io
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from chatcore.domain.calendar import RING
 from chatcore.domain.lanes import RETURNS, Lane
-from chatcore.domain.tiers import DEFAULTS, Tier, Tiers
-from local.watch.fleet import SILENT_MS, Fleet
+from chatcore.domain.tiers import DEFAULTS, Tier
+from local.watch.fleet import SILENT_MS
 from local.watch.line import Line
 from local.watch.queues import Depth, Queues
-from local.watch.view import Picture
+from tests.unit.watch.drawn import READY, drawn, queues_of, row
 from tests.unit.watch.said import NOW_MS, by_function, by_worker, claimed, ended
-
-WIDE = 160
-
-
-def drawn(
-    *lines: Line,
-    queues: Queues | None = None,
-    limits: Tiers = DEFAULTS,
-    now_ms: int = NOW_MS,
-    width: int = WIDE,
-    height: int = 60,
-) -> list[str]:
-    fleet = Fleet()
-    for line in lines:
-        fleet.take(line)
-    fleet.look(now_ms)
-    console = Console(record=True, width=width, file=io.StringIO())
-    picture = Picture("chatcore-run", fleet, queues, limits, now_ms)
-    console.print(picture, height=height)
-    return console.export_text().splitlines()
-
-
-def row(picture: list[str], part: str, beginning: str) -> str:
-    """The line of a part that begins so."""
-    titles = [number for number, line in enumerate(picture) if f"─ {part}" in line]
-    return next(line for line in picture[titles[0] :] if line.strip("│ ").startswith(beginning))
-
-
-def queues_of(
-    depths: Mapping[Lane, Depth], fronts: Mapping[Tier, int] | None = None, dead_letters: int = 0
-) -> Queues:
-    return Queues(NOW_MS, depths, fronts or {}, dead_letters)
-
-
-READY = (by_worker("worker.ready", slots=3), by_worker("worker.ready", worker=2, slots=3))
 
 
 class TestWorkers:
@@ -64,6 +26,25 @@ class TestWorkers:
         # The highest tier first; the engine of the other one still reads.
         assert row(picture, "Workers", "Pxyz").strip("│ ").split() == ["Pxyz", "fabc…", "····"]
         assert "0 of 3 slots" in row(picture, "Workers", "worker-2")
+
+    def test_of_one_tier_the_longest_in_its_slot_is_first(self) -> None:
+        runs = (claimed(f"r_00{number}", "pro", NOW_MS - number) for number in range(3))
+        cells = row(drawn(*READY, *runs), "Workers", "P002").strip("│ ").split()
+        assert cells == ["P002…", "P001…", "P000…"]
+
+    def test_offers_and_viewers_are_told(self) -> None:
+        told = by_worker("worker.slots", slots=3, ready=1, offers=2, viewers=5)
+        assert "offers 2   viewers 5" in row(drawn(*READY, told), "Workers", "worker-1")
+
+    def test_a_favourite_that_was_never_met_is_told(self) -> None:
+        missed = ended("r_1", prefix_tokens=80, at_favourite=False)
+        assert "favourite 0 of 1 (0%)" in row(drawn(*READY, missed), "Workers", "worker-1")
+        assert "favourite none yet" in row(drawn(*READY, missed), "Workers", "worker-2")
+
+    def test_of_too_many_the_first_are_shown(self) -> None:
+        picture = "\n".join(drawn(*READY, height=5))
+        assert "worker-1" in picture
+        assert "worker-2" not in picture
 
     def test_slots_beyond_its_own_are_behind_a_bar(self) -> None:
         runs = (claimed(f"r_00{number}", "pro", NOW_MS + number) for number in range(4))
@@ -94,7 +75,7 @@ class TestWorkers:
 
     def test_a_silent_worker_is_shown_as_lost_and_its_slots_count_no_more(self) -> None:
         heard = by_worker("worker.slots", NOW_MS + SILENT_MS, worker=2, slots=3, ready=1)
-        picture = drawn(*READY, heard, now_ms=NOW_MS + SILENT_MS + 1)
+        picture = drawn(*READY, claimed("r_1"), heard, now_ms=NOW_MS + SILENT_MS + 1)
         assert "lost" in row(picture, "Workers", "worker-1")
         assert "1 worker, 0 of 3 slots busy" in picture[0]
 
@@ -157,52 +138,62 @@ class TestTiers:
             ended("r_2", "free", input_tokens=0, cached_tokens=0, output_tokens=10),
         )
         # Weights 8 and 1; plus has no work, so nothing is due to it.
-        assert "75% of 89%" in row(picture, "Tiers", "P pro")
+        assert "█████████·┃·  75% of 89%" in row(picture, "Tiers", "P pro")
         assert "25% of 11%" in row(picture, "Tiers", "f free")
         assert "no work" in row(picture, "Tiers", "+ plus")
 
+    def test_each_figure_is_in_its_column(self) -> None:
+        ends = {"completed": 0, "cancelled": 1, "cancel_ms": 31, "rewinds": 7, "preemptions": 8}
+        picture = drawn(
+            *READY,
+            *(claimed(f"r_{number}", "pro") for number in range(3)),
+            ended("r_0", "pro", ttft_ms=120, itl_ms=20, **ends),
+            by_function("run.submitted", tier="pro", sends=4),
+            by_function("action.refused", tier="pro", refused=5, budget_rejections=6),
+            queues=queues_of({Lane(Tier.PRO, 0): Depth(visible=9)}),
+        )
+        told = row(picture, "Tiers", "P pro").split("of 100%")[1].strip("│ ")
+        assert told.split() == [
+            *("120", "/", "120", "40", "/", "40", "20", "/", "20", "31", "/", "31"),
+            *("0", "-1", "4", "5", "6", "7", "8"),
+        ]
+        assert row(picture, "Tiers", "P pro").split()[3:5] == ["2", "9"]
+
+    def test_ends_are_of_the_last_minute_and_each_kind_has_its_mark(self) -> None:
+        picture = drawn(
+            *READY,
+            ended("r_1", "pro", at_ms=NOW_MS - 60_000),
+            *(ended(f"r_{number}", "pro") for number in range(4)),
+            *(ended(f"r_{number}", "pro", completed=0, cancelled=1) for number in range(3)),
+            *(ended(f"r_{number}", "pro", completed=0, failed=1) for number in range(2)),
+        )
+        assert "4 -3 ✗2" in row(picture, "Tiers", "P pro")
+
+    @pytest.mark.parametrize(
+        ("line", "queues"),
+        [
+            (claimed("r_1", "plus"), queues_of({})),
+            (by_worker("worker.ready", slots=3), queues_of({Lane(Tier.PLUS, 3): Depth(visible=1)})),
+        ],
+    )
+    def test_whoever_has_work_is_due_his_share_before_he_is_served(
+        self, line: Line, queues: Queues
+    ) -> None:
+        picture = drawn(
+            *READY, line, ended("r_2", "free", input_tokens=0, output_tokens=10), queues=queues
+        )
+        # Weights 4 and 1.
+        assert "0% of 80%" in row(picture, "Tiers", "+ plus")
+        assert "100% of 20%" in row(picture, "Tiers", "f free")
+
+    def test_nobody_was_served_yet(self) -> None:
+        picture = drawn(*READY, claimed("r_1", "plus"))
+        assert "0% of 100%" in row(picture, "Tiers", "+ plus")
+
+    def test_times_stay_where_there_is_little_room(self) -> None:
+        heads = row(drawn(*READY, width=80), "Tiers", "tier")
+        assert "TTFT p50 / p95" in heads
+        assert "sent" not in heads
+
     def test_before_anything_was_measured_there_are_no_figures(self) -> None:
         assert row(drawn(*READY), "Tiers", "P pro").strip("│ ").split().count("–") == 4
-
-
-class TestRoom:
-    def test_all_parts_where_there_is_room(self) -> None:
-        picture = "\n".join(drawn(*READY))
-        for part in ("Lanes", "Workers", "Tiers", "Events"):
-            assert f"─ {part}" in picture
-
-    @pytest.mark.parametrize("width", [40, 80, 120, 160])
-    @pytest.mark.parametrize("height", [1, 5, 10, 24, 40])
-    def test_never_more_than_fits(self, width: int, height: int) -> None:
-        runs = (claimed(f"r_{number:03}") for number in range(12))
-        picture = drawn(*READY, *runs, width=width, height=height)
-        assert len(picture) <= height
-        assert all(len(line) <= width for line in picture)
-
-    def test_what_matters_most_stays(self) -> None:
-        picture = "\n".join(drawn(*READY, height=14))
-        assert "─ Workers" in picture
-        assert "─ Tiers" in picture
-        assert "─ Lanes" not in picture
-
-    def test_the_ring_is_whole_in_eighty_columns(self) -> None:
-        picture = drawn(*READY, width=80)
-        heads = row(picture, "Lanes", "tier").strip("│ ").split()
-        assert heads == ["tier", *map(str, range(RING)), "waiting"]
-
-
-class TestHead:
-    def test_dead_letters_and_faults_are_told(self) -> None:
-        fault = by_function("action.refused", tier="free", code="internal_error", faults=1)
-        head = drawn(*READY, fault, queues=queues_of({}, dead_letters=2))[0]
-        assert "2 workers, 0 of 6 slots busy, 0 waiting, 2 dead letters, 1 fault" in head
-
-    def test_before_the_queues_were_counted_the_workers_count_stands(self) -> None:
-        told = (by_worker("tier.backlog", tier=tier, waiting=2) for tier in ("free", "pro"))
-        picture = drawn(*READY, *told)
-        assert ", 4 waiting, 0 dead letters" in picture[0]
-        assert row(picture, "Lanes", "P pro").split()[-5] == "2"
-
-    def test_counts_that_are_old_say_so(self) -> None:
-        later_ms = NOW_MS + 9_000
-        assert "counts are 9 s old" in drawn(*READY, queues=queues_of({}), now_ms=later_ms)[0]
