@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ def test_the_demo_speaks_to_this_machine_only(name: str) -> None:
     far = Endpoints(**{**vars(ENDPOINTS), name: "https://api.example.com/v1"})
     with pytest.raises(Unfit, match="not on this machine"):
         demo.run(far, Console(), duration_s=1, prompts=1, crowd=1)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_this_machine_has_three_names(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reached(Exception):
+        pass
+
+    def guests(*_: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr(demo, "_guests", guests)
+    here = replace(
+        ENDPOINTS,
+        http_url=f"http://{host}:4566/api",
+        ws_url=f"ws://{host}:4566/v1",
+        aws_endpoint_url=f"http://{host}:4566",
+    )
+    with pytest.raises(Reached):
+        demo.run(here, Console(), duration_s=1, prompts=1, crowd=1)
 
 
 def test_the_pages_server_starts_without_the_layers_on_its_path() -> None:
