@@ -22,12 +22,13 @@ TEXT = "x" * 200
 
 @dataclass
 class Server:
-    """Its answers take a while; refuses: whether the send of this number is refused; deleted: chats;
-    sends, cancels: frames and the moments they came at."""
+    """Its answers take a while; refuses: whether the send of this number is refused; sends,
+    cancels: what came, and when; chat_ids: of the runs; deleted, gone: chats."""
 
     refuses: Callable[[int], bool] = lambda number: False
     sends: list[tuple[float, Frame]] = field(default_factory=list)
     cancels: list[tuple[float, str]] = field(default_factory=list)
+    chat_ids: dict[str, str] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     gone: frozenset[str] = frozenset()
 
@@ -54,8 +55,9 @@ class Server:
     def _said(self, client: Client, frame: Frame) -> None:
         loop = asyncio.get_running_loop()
         if frame["action"] == "cancel":
-            self.cancels.append((loop.time(), frame["run_id"]))
-            loop.call_soon(self._tell, client, frame["run_id"], "", "run.cancelled")
+            run_id = frame["run_id"]
+            self.cancels.append((loop.time(), run_id))
+            loop.call_soon(self._tell, client, run_id, self.chat_ids[run_id], "run.cancelled")
         elif frame["action"] == "send":
             message_id, number = frame["message_id"], len(self.sends)
             self.sends.append((loop.time(), frame))
@@ -65,6 +67,7 @@ class Server:
                 loop.call_soon(client.receive, error)
                 return
             run_id, chat_id = f"r_{number}", frame["chat_id"] or f"c_{number}"
+            self.chat_ids[run_id] = chat_id
             for kind, after_s in (("started", 1.0), ("delta", 2.0), ("completed", ANSWER_S)):
                 told = (client, run_id, chat_id, f"run.{kind}", message_id)
                 loop.call_later(after_s, self._tell, *told)

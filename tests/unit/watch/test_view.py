@@ -32,6 +32,11 @@ class TestWorkers:
         cells = row(drawn(*READY, *runs), "Workers", "P002").strip("│ ").split()
         assert cells == ["P002…", "P001…", "P000…"]
 
+    def test_slots_that_have_no_room_are_cut_off(self) -> None:
+        many = by_worker("worker.slots", slots=40, ready=1)
+        # No ellipsis: that would say that an engine reads.
+        assert "…" not in row(drawn(*READY, many, width=80), "Workers", "····")
+
     def test_offers_and_viewers_are_told(self) -> None:
         told = by_worker("worker.slots", slots=3, ready=1, offers=2, viewers=5)
         assert "offers 2   viewers 5" in row(drawn(*READY, told), "Workers", "worker-1")
