@@ -213,11 +213,12 @@ class TestTalk:
                 answers()(line, said)
 
         stage.script = play
-        typed += ["One", "Two", ""]
+        typed += ["One", "Two", "Three", ""]
         done = stage.run("talk")
-        assert (done.stdout, done.exit_code) == ("Hi\n", 0)
+        assert (done.stdout, done.exit_code) == ("Hi\nHi\n", 0)
         assert "budget_exhausted" in done.stderr
-        assert [said["chat_id"] for said in stage.sends] == [None, None]
+        second = f"c_{stage.sends[1]['message_id']}"
+        assert [said["chat_id"] for said in stage.sends] == [None, None, second]
 
 
 LOGIN = ("login", "--server", "https://page.test", "--email", ACCOUNT.email)
