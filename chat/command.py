@@ -268,7 +268,11 @@ def resume(as_json: bool) -> None:
             for sent in session.kept.unanswered(session.account.email):
                 if not as_json:
                     click.echo(f"> {sent.text}", err=True)
-                code = max(code, await _ask(talking, sent))
+                try:
+                    code = max(code, await _ask(talking, sent))
+                except Refused as refused:
+                    click.echo(f"chat: {refused}", err=True)
+                    code = max(code, 1)
         return code
 
     _run(work())

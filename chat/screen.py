@@ -163,8 +163,12 @@ class Lines:
     the whole text. Offsets are in code points."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._shown = ""
         self._wait: Wait | None = None
+        self._stops = False
 
     def look(self, answer: Answer) -> None:
         transcript = answer.transcript
@@ -183,7 +187,9 @@ class Lines:
             self._shown = transcript.text
 
     def stopping(self) -> None:
-        self._write("stopping")
+        if not self._stops:
+            self._write("stopping")
+        self._stops = True
 
     def end(self, answer: Answer) -> None:
         self.look(answer)
@@ -202,6 +208,7 @@ class Lines:
             first_text_ms=first_ms or None,
             total_ms=round(answer.ended_ms - answer.asked_ms),
         )
+        self._begin()
 
     def connection(self, state: str) -> None:
         self._write("connection", state=state)

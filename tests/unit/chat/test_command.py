@@ -100,11 +100,15 @@ class TestCtrlC:
                 line.tell(said, started(), delta(0, "Hi"))
                 ctrl_c()
             else:
-                line.client.receive({**ended("cancelled", 2), "run_id": said["run_id"]})
+                loop, run = asyncio.get_running_loop(), {"run_id": said["run_id"]}
+                line.client.receive({**delta(2, ", you"), **run})
+                loop.call_later(0.01, line.client.receive, {**ended("cancelled", 7), **run})
 
         stage.script = play
         events = stage.events("send", "Hello")
-        assert [event["event"] for event in events[1:]] == ["text", "stopping", "cancelled"]
+        assert [event["event"] for event in events[1:]] == [
+            *("text", "stopping", "text", "cancelled")
+        ]
         assert [frame["action"] for frame in stage.said] == ["send", "cancel"]
         assert stage.unanswered == []
 
@@ -113,12 +117,14 @@ class TestCtrlC:
             if said["action"] == "send":
                 ctrl_c()
                 # The signal is heard before this.
-                asyncio.get_running_loop().call_later(0.01, line.tell, said, started())
+                told = (started(), delta(0, "Hi"))
+                asyncio.get_running_loop().call_later(0.01, line.tell, said, *told)
             else:
-                line.client.receive({**ended("cancelled", 0), "run_id": said["run_id"]})
+                line.client.receive({**ended("cancelled", 2), "run_id": said["run_id"]})
 
         stage.script = play
-        assert stage.run("send", "Hello").exit_code == 130
+        events = stage.events("send", "Hello")
+        assert [event["event"] for event in events[1:]] == ["text", "stopping", "cancelled"]
         assert [frame["action"] for frame in stage.said] == ["send", "cancel"]
 
     def test_twice_only_leaves(self, stage: Stage) -> None:
@@ -148,6 +154,28 @@ class TestResume:
         assert (done.stdout, done.exit_code) == ("Hi\nHi\n", 0)
         assert done.stderr == "> Text of m_one\n> Text of m_two\n"
         assert stage.unanswered == []
+
+    def test_a_refusal_of_one_keeps_nothing_from_the_others(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            if said["message_id"] == "m_one":
+                line.client.receive(error("chat_not_found", "m_one"))
+            else:
+                answers()(line, said)
+
+        stage.script = play
+        for each in (sent("m_one", 1), sent("m_two", 2)):
+            stage.kept.keep(each)
+        done = stage.run("resume")
+        assert (done.exit_code, done.stdout) == (1, "Hi\n")
+        assert "chat_not_found" in done.stderr
+        assert stage.unanswered == []
+
+    def test_as_json_each_answer_has_events_of_its_own(self, stage: Stage) -> None:
+        for each in (sent("m_one", 1), sent("m_two", 2)):
+            stage.kept.keep(each)
+        events = stage.events("resume")
+        assert [event["event"] for event in events[1:]] == ["text", "completed"] * 2
+        assert [event["run_id"] for event in events[1:]] == ["r_m_one"] * 2 + ["r_m_two"] * 2
 
     def test_ends_with_the_worst_of_the_outcomes(self, stage: Stage) -> None:
         def play(line: Line, said: Frame) -> None:
