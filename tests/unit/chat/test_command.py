@@ -1,27 +1,19 @@
 """What the verbs do, what they print where, with which code they end, and what Ctrl-C means."""
 
 import asyncio
-import json
 import os
 import signal
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 
 from chat import command
+from chat.client import Answer
 from chat.kept import Sent
+from chat.screen import Lines
 from chat.transcript import Frame
 from tests.unit.chat.frames import delta, ended, error, started
-from tests.unit.chat.stage import ACCOUNT, SERVER, Line, Stage, answers, sign_in_again, stage_at
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with stage_at(tmp_path, monkeypatch) as stage:
-        yield stage
+from tests.unit.chat.stage import ACCOUNT, Line, Stage, answers, sign_in_again
 
 
 def ctrl_c() -> None:
@@ -112,6 +104,29 @@ class TestCtrlC:
         assert [frame["action"] for frame in stage.said] == ["send", "cancel"]
         assert stage.unanswered == []
 
+    def test_looks_only_where_something_has_changed(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks: list[str] = []
+
+        class Looked(Lines):
+            def look(self, answer: Answer) -> None:
+                looks.append(answer.text)
+                super().look(answer)
+
+        def play(line: Line, said: Frame) -> None:
+            if said["action"] == "send":
+                line.tell(said, started(), delta(0, "Hi"))
+                ctrl_c()
+            else:
+                end = {**ended("cancelled", 2), "run_id": said["run_id"]}
+                asyncio.get_running_loop().call_later(0.05, line.client.receive, end)
+
+        monkeypatch.setattr(command, "Lines", Looked)
+        stage.script = play
+        assert stage.run("send", "Hello", "--json").exit_code == 130
+        assert len(looks) <= 5
+
     def test_before_the_run_is_known_it_is_stopped_once_it_is(self, stage: Stage) -> None:
         def play(line: Line, said: Frame) -> None:
             if said["action"] == "send":
@@ -138,11 +153,6 @@ class TestCtrlC:
         assert (done.exit_code, done.stdout) == (130, "")
         assert "chat resume" in done.stderr
         assert [one.text for one in stage.unanswered] == ["Hello"]
-
-    def test_does_what_it_did_before_once_the_answer_is_over(self, stage: Stage) -> None:
-        before = signal.getsignal(signal.SIGINT)
-        stage.run("send", "Hello")
-        assert signal.getsignal(signal.SIGINT) is before
 
 
 class TestResume:
@@ -191,7 +201,14 @@ class TestResume:
 
 class TestTalk:
     @pytest.fixture
-    def typed(self, monkeypatch: pytest.MonkeyPatch) -> list[str | type[BaseException]]:
+    def handlers(self) -> list[Any]:
+        """Of Ctrl-C, at each prompt."""
+        return []
+
+    @pytest.fixture
+    def typed(
+        self, handlers: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> list[str | type[BaseException]]:
         """What comes of each prompt in turn."""
         lines: list[str | type[BaseException]] = []
 
@@ -200,6 +217,7 @@ class TestTalk:
                 assert words == "> "
 
             async def prompt_async(self) -> str:
+                handlers.append(signal.getsignal(signal.SIGINT))
                 line = lines.pop(0)
                 if isinstance(line, str):
                     return line
@@ -216,6 +234,13 @@ class TestTalk:
         first = stage.sends[0]["message_id"]
         assert [said["chat_id"] for said in stage.sends] == [None, f"c_{first}", f"c_{first}"]
         assert (done.stdout, done.exit_code, typed) == ("Hi\n" * 3, 0, [])
+
+    def test_between_answers_ctrl_c_is_the_prompts(
+        self, stage: Stage, typed: list[str | type[BaseException]], handlers: list[Any]
+    ) -> None:
+        typed += ["One", ""]
+        stage.run("talk")
+        assert handlers[1] is signal.default_int_handler
 
     @pytest.mark.parametrize("end", [EOFError, KeyboardInterrupt])
     def test_an_old_chat_is_shown_and_goes_on(
@@ -247,52 +272,3 @@ class TestTalk:
         assert "budget_exhausted" in done.stderr
         second = f"c_{stage.sends[1]['message_id']}"
         assert [said["chat_id"] for said in stage.sends] == [None, None, second]
-
-
-LOGIN = ("login", "--server", "https://page.test", "--email", ACCOUNT.email)
-TOKENS = {"AuthenticationResult": {"IdToken": "t", "ExpiresIn": 3600, "RefreshToken": "refresh"}}
-
-
-class TestAccount:
-    @pytest.fixture(autouse=True)
-    def _config(self, stage: Stage) -> None:
-        stage.kept.forget_account()
-        config = {name: getattr(SERVER, name) for name in SERVER.__slots__}
-        stage.route("GET /config.json", config)
-
-    def test_signing_in_is_kept_and_signing_out_forgets_it(self, stage: Stage) -> None:
-        stage.route("POST /", TOKENS)
-        done = stage.run(*LOGIN, "--password-stdin", stdin="secret \n")
-        assert (done.exit_code, done.stdout) == (0, "")
-        assert done.stderr == "Signed in as alice@example.com.\n"
-        assert json.loads(stage.asked[-1].content)["AuthParameters"]["PASSWORD"] == "secret "
-        assert stage.kept.account() == ACCOUNT
-        assert stage.run("logout").exit_code == 0
-        assert stage.kept.account() is None
-
-    def test_a_code_is_the_next_line(self, stage: Stage) -> None:
-        replies = iter(({"ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "s"}, TOKENS))
-        stage.routes["POST /"] = lambda request: httpx.Response(200, json=next(replies))
-        stage.run(*LOGIN, "--password-stdin", stdin="secret\n 123456\n")
-        proof = json.loads(stage.asked[-1].content)["ChallengeResponses"]
-        assert proof["SOFTWARE_TOKEN_MFA_CODE"] == "123456"
-        assert stage.kept.account() == ACCOUNT
-
-    def test_a_password_that_is_typed_is_not_shown(self, stage: Stage) -> None:
-        stage.route("POST /", TOKENS)
-        done = stage.run(*LOGIN, stdin="secret\n")
-        assert (done.exit_code, "secret" in done.output) == (0, False)
-        assert json.loads(stage.asked[-1].content)["AuthParameters"]["PASSWORD"] == "secret"
-
-    @pytest.mark.parametrize("words", [("list",), ("me",), ("send", "Hello"), ("resume",)])
-    def test_nobody_is_told_to_sign_in(self, stage: Stage, words: tuple[str, ...]) -> None:
-        done = stage.run(*words)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "chat login" in done.stderr
-
-    def test_a_new_refresh_token_is_kept_even_if_the_call_fails(self, stage: Stage) -> None:
-        stage.kept.keep_account(replace(ACCOUNT, refresh_token="old"))
-        stage.route("POST /", TOKENS)
-        stage.route("GET /me", {"code": "busy", "detail": "Later."}, 503)
-        assert stage.run("me").exit_code == 1
-        assert stage.kept.account() == ACCOUNT

@@ -1,20 +1,12 @@
 """The verbs that only ask over HTTP: what they ask, and what they print of it."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.unit.chat.stage import Stage, stage_at
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with stage_at(tmp_path, monkeypatch) as stage:
-        yield stage
+from tests.unit.chat.stage import Stage
 
 
 def chat(number: int, title: str | None) -> dict[str, Any]:
