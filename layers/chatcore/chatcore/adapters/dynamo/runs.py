@@ -132,9 +132,11 @@ class DynamoRuns:
         # succeeded, its answer was lost, and it was the repeat that found the run taken.
         for _ in range(CLAIM_TRIES):
             item = self._item(run_id)
-            if item is None or item.status not in ACTIVE:
+            if item is None:
                 return Over()
             run = item.run()
+            if run.status not in ACTIVE:
+                return Over()
             if run.status is Status.RUNNING and item.claim_id == claim_id:
                 return Claimed(run)
             if run.status is Status.RUNNING and not lease.may_take_over(now_ms, run.lease_until_ms):
