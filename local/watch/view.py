@@ -22,7 +22,6 @@ from local.watch.fleet import Fleet, Standing
 from local.watch.lanes_view import lanes, waiting
 from local.watch.palette import COLOURS, LETTERS, MOODS, QUIET
 from local.watch.queues import Queues
-from local.watch.sentences import KEPT
 from local.watch.tiers_view import tiers
 from local.watch.workers_view import LINES, shown, workers
 
@@ -65,7 +64,7 @@ class Picture:
             parts["lanes"] = _panel("Lanes", table, "▸ the front, where the next turn is")
             left -= _TABLE_LINES
         if left > _BORDERS:
-            parts["events"] = _panel("Events", self._events(min(KEPT, left - _BORDERS)), "")
+            parts["events"] = _panel("Events", self._events(left - _BORDERS), "")
         order = ("lanes", "workers", "tiers", "events")
         return Group(self._head(width), *(parts[name] for name in order if name in parts))
 

@@ -147,6 +147,10 @@ class TestTiers:
         assert "25% of 11%" in row(picture, "Tiers", "f free")
         assert "no work" in row(picture, "Tiers", "+ plus")
 
+    def test_times_are_the_middle_one_and_the_last_but_a_twentieth(self) -> None:
+        picture = drawn(*(ended(f"r_{ms}", "pro", ttft_ms=ms) for ms in range(1, 21)))
+        assert "  10 / 19  " in row(picture, "Tiers", "P pro")
+
     def test_each_figure_is_in_its_column(self) -> None:
         ends = {"completed": 0, "cancelled": 1, "cancel_ms": 31, "rewinds": 7, "preemptions": 8}
         picture = drawn(
@@ -184,16 +188,15 @@ class TestTiers:
     def test_whoever_has_work_is_due_his_share_before_he_is_served(
         self, line: Line, queues: Queues
     ) -> None:
-        picture = drawn(
-            *READY, line, ended("r_2", "free", input_tokens=0, output_tokens=10), queues=queues
-        )
+        served = ended("r_2", "free", input_tokens=0, cached_tokens=0, output_tokens=10)
+        picture = drawn(*READY, line, served, queues=queues)
         # Weights 4 and 1.
-        assert "0% of 80%" in row(picture, "Tiers", "+ plus")
+        assert "┃··   0% of 80%" in row(picture, "Tiers", "+ plus")
         assert "100% of 20%" in row(picture, "Tiers", "f free")
 
     def test_nobody_was_served_yet(self) -> None:
         picture = drawn(*READY, claimed("r_1", "plus"))
-        assert "0% of 100%" in row(picture, "Tiers", "+ plus")
+        assert "·┃   0% of 100%" in row(picture, "Tiers", "+ plus")
 
     def test_times_stay_where_there_is_little_room(self) -> None:
         heads = row(drawn(*READY, width=80), "Tiers", "tier")

@@ -43,6 +43,7 @@ class TestRoom:
         # Head, two workers, tiers, and as much as one line of events.
         assert len(drawn(*READY, height=1 + 6 + 7 + 3)) == 17
         assert "─ Events" in drawn(*READY, height=1 + 6 + 7 + 3)[14]
+        assert len(drawn(*READY, height=1 + 6 + 7 + 2)) == 14
 
 
 class TestEvents:
