@@ -80,7 +80,7 @@ class FunctionLogs:
                         continue
                     self._known[key] = at_ms
                     self.since_ms = max(self.since_ms, at_ms - _OVERLAP_MS)
-                    line = read(message.strip(), self.source)
+                    line = read(message, self.source)
                     if line is not None:
                         yield line
         except self.client.exceptions.ResourceNotFoundException:

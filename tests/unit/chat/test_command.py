@@ -10,7 +10,7 @@ import pytest
 from chat import command
 from chat.client import Answer
 from chat.kept import Sent
-from chat.screen import Lines
+from chat.screen import Lines, Pipe
 from chat.transcript import Frame
 from tests.unit.chat.frames import delta, ended, error, started
 from tests.unit.chat.stage import ACCOUNT, Line, Stage, answers, sign_in_again
@@ -257,18 +257,30 @@ class TestTalk:
         assert [said["chat_id"] for said in stage.sends] == ["c_7"]
 
     def test_a_refusal_ends_nothing(
-        self, stage: Stage, typed: list[str | type[BaseException]]
+        self,
+        stage: Stage,
+        typed: list[str | type[BaseException]],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        closed: list[int] = []
+
+        class Closed(Pipe):
+            def close(self) -> None:
+                closed.append(len(typed))
+
         def play(line: Line, said: Frame) -> None:
             if said["text"] == "One":
                 line.client.receive(error("budget_exhausted", said["message_id"]))
             else:
                 answers()(line, said)
 
+        monkeypatch.setattr(command, "Pipe", Closed)
         stage.script = play
         typed += ["One", "Two", "Three", ""]
         done = stage.run("talk")
         assert (done.stdout, done.exit_code) == ("Hi\nHi\n", 0)
         assert "budget_exhausted" in done.stderr
+        # Nothing turns while it is told, with three lines to come, nor at the end.
+        assert closed == [3, 0]
         second = f"c_{stage.sends[1]['message_id']}"
         assert [said["chat_id"] for said in stage.sends] == [None, None, second]

@@ -109,6 +109,11 @@ def test_what_it_waits_for_turns_until_there_is_text() -> None:
     assert hears(queued(epoch=1)) == []
     assert hears(started(2, 5), delta(5, ".\n", epoch=2)) == []
     assert hears(queued(epoch=2)) == ["Waiting: others are before you, 3 before you, about 2 s"]
+    # Text that was on its way when it paused is shown, and the pause goes on after it.
+    assert hears(delta(7, "Late.\n", epoch=2)) == ["stop"]
+    assert hears() == ["Waiting: others are before you, 3 before you, about 2 s"]
+    assert hears(started(3, 13)) == ["stop"]
+    assert hears(queued(epoch=3)) == ["Waiting: others are before you, 3 before you, about 2 s"]
     screen.stopping()
     assert console.told.pop().startswith("> Stopping")
     screen.connection("connecting")
@@ -208,7 +213,7 @@ def test_a_program_is_told_of_each_wait_of_the_connection_and_of_a_stop(
     screen = Lines()
     screen.connection("open")
     screen.stopping()
-    shown(screen, queued(), started(), queued(epoch=1), queued(epoch=1, position=2))
+    shown(screen, queued(), started(), queued(epoch=1), *[queued(epoch=1, position=2)] * 2)
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(event["event"], event.get("position")) for event in events] == [
         ("connection", None),
