@@ -172,7 +172,7 @@ def test_a_change_of_the_tiers_is_seen_and_a_bad_document_changes_nothing(stage:
         assert aws.tiers[Tier.FREE].paused
 
 
-def test_what_fails_is_told_and_ends_nothing(stage: Stage) -> None:
+def test_what_fails_is_told_for_as_long_as_it_does_and_ends_nothing(stage: Stage) -> None:
     stage.sqs.delete_queue(QueueUrl=stage.url("lane-free-3"))
     stage.put_lines(text("run.submitted", tier="free", sends=1))
     with Aws(stage.endpoints) as aws:
@@ -181,6 +181,9 @@ def test_what_fails_is_told_and_ends_nothing(stage: Stage) -> None:
         assert aws.queues is None
         eventually(lambda: any(line.name == "run.submitted" for line in aws.lines()))
         assert aws.trouble != ""
+        stage.sqs.create_queue(QueueName=f"{stage.base}-lane-free-3")
+        eventually(lambda: aws.trouble == "")
+        assert aws.queues is not None
 
 
 def test_one_picture_of_logs_and_queues(stage: Stage, tmp_path: Path) -> None:
