@@ -176,10 +176,10 @@ class TestRedrive:
 
 
 class TestExports:
-    def test_their_bucket_is_private_encrypted_and_forgets(self) -> None:
+    def test_their_bucket_is_private_and_forgets(self) -> None:
+        """By whose key it is encrypted: test_storage.py."""
         bucket = properties("ExportsBucket")
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
-        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         (rule,) = bucket["OwnershipControls"]["Rules"]
         assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]
