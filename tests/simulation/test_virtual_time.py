@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.simulation.virtual_time import START_MS, Stuck, in_virtual_time, now_ms, run
+from virtual_clock.loop import START_MS, Stuck, in_virtual_time, now_ms, run
 
 
 def test_hours_pass_at_once_and_in_order() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.source import RESOURCES, of_type, properties, references
+from deploy.template import RESOURCES, of_type, properties, references
 
 _LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-lane-*"
 _INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"

@@ -14,7 +14,7 @@ from chatcore.services.export import LINK_S, Written
 from chatcore.services.purge import PurgeState
 from chatcore.services.purge_account import Forgotten
 from chatcore.services.redrive import Found
-from tests.template.source import ROOT, properties, read, references
+from deploy.template import ROOT, properties, read, references
 
 SOCKET_S = 2 * 3600
 """For so long API Gateway keeps a WebSocket connection at most (vendor's page: quotas of WebSocket APIs)."""

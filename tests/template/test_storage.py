@@ -7,7 +7,7 @@ from chatcore.domain import lease
 from chatcore.domain.calendar import LANES
 from chatcore.domain.lanes import RETURNS, Lane
 from chatcore.protocol.queue import Job
-from tests.template.source import RESOURCES, of_type, properties
+from deploy.template import RESOURCES, of_type, properties
 
 TABLES = of_type("AWS::DynamoDB::Table")
 
