@@ -109,7 +109,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self.set_exception_handler(self._note_fault)
-        self.set_task_factory(lambda loop, coroutine, **options: _Task(coroutine, loop, **options))
+        self.set_task_factory(_make_task)
 
     def time(self) -> float:
         return self._now_s
