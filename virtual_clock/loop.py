@@ -11,7 +11,7 @@ import functools
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, TypeVarTuple, Unpack, cast
 
@@ -87,7 +87,7 @@ class _Task(asyncio.Task[T]):
 
     def __init__(
         self,
-        coroutine: Coroutine[Any, Any, T],
+        coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
         loop: asyncio.AbstractEventLoop,
         **options: Unpack[_Options],
     ) -> None:
@@ -183,7 +183,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
 def _make_task(
     loop: asyncio.AbstractEventLoop,
-    coroutine: Coroutine[Any, Any, T],
+    coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
     **options: Unpack[_Options],
 ) -> asyncio.Task[T]:
     task: asyncio.Task[T] = _Task(coroutine, loop, **options)
