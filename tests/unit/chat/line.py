@@ -7,7 +7,7 @@ from typing import Any
 
 from chat.client import Client
 from chat.transcript import Frame
-from tests.simulation.virtual_time import run
+from virtual_clock.loop import run
 
 Said = list[Frame]
 

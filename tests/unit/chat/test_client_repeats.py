@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from chat.client import Client, Refused
 from chat.transcript import Frame
-from tests.simulation.virtual_time import run
 from tests.unit.chat.frames import delta, ended, error, queued, started
 from tests.unit.chat.line import Said, actions, on_a_line
+from virtual_clock.loop import run
 
 
 def test_a_send_is_repeated_until_a_frame_names_its_message() -> None:

@@ -15,7 +15,7 @@ from chat import connection as module
 from chat.api import HttpApi, Problem
 from chat.client import Client, Say
 from chat.connection import Connection
-from tests.simulation.virtual_time import run
+from virtual_clock.loop import run
 
 FOREVER_S = 1e9
 

@@ -14,7 +14,7 @@ from chat.client import Client
 from chat.transcript import Frame
 from local import demo
 from local.demo import Part, Player, Stage
-from tests.simulation.virtual_time import run
+from virtual_clock.loop import run
 
 ANSWER_S = 5.0
 TEXT = "x" * 200
