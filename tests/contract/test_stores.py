@@ -516,7 +516,7 @@ class TestWalks:
         background = dataclasses.replace(
             runs[0], run_id="b_title", kind=Kind.TITLE, tier=Tier.BACKGROUND
         )
-        assert stores.runs.put(background)
+        stores.runs.put(background)
         found: dict[str, Run] = {}
         after_id, looked_at, pages = "", 0, 0
         while True:

@@ -164,8 +164,8 @@ class RunStore(Protocol):
     def admit(self, admission: Admission) -> None:
         """Write run, message, chat and ledger, all or none. Raises Conflict."""
 
-    def put(self, run: Run) -> bool:
-        """Store a run of the background by itself. False where there is or was one of its id."""
+    def put(self, run: Run) -> None:
+        """Store a run of the background by itself, unless there is or was one of its id."""
 
     def get(self, run_id: str) -> Run | None: ...
 

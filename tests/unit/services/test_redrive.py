@@ -92,7 +92,7 @@ def test_who_waits_for_a_while_or_is_over_is_left_alone(desk: Desk) -> None:
 def test_runs_of_the_background_are_left_to_their_expiry(desk: Desk) -> None:
     (run,) = sent(desk, 1)
     end(desk, run)
-    assert ask_for_title(desk.stores, desk.lanes, run, desk.clock()) is not None
+    ask_for_title(desk.stores, desk.lanes, run, desk.clock())
     taken(desk)
     desk.clock.advance(OLDER_MS + 1)
     assert redriven(desk) == Redriven(2, "", {})

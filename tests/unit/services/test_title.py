@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from chatcore.adapters.memory.queues import MemoryLanes
 from chatcore.domain.calendar import returns_of
 from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.run import Kind, Run
@@ -29,7 +30,6 @@ def answered(desk: Desk) -> Run:
 def test_a_run_in_the_lowest_lane_over_the_answers_turn(desk: Desk) -> None:
     answer = answered(desk)
     run = ask_for_title(desk.stores, desk.lanes, answer, desk.clock())
-    assert run is not None
     assert run.kind is Kind.TITLE
     assert run.tier is Tier.BACKGROUND
     assert (run.user_id, run.chat_id) == (ALICE.user_id, answer.chat_id)
@@ -50,11 +50,19 @@ def test_it_takes_neither_the_chats_turn_nor_the_users_tokens(desk: Desk) -> Non
     assert after == before
 
 
-def test_asked_again_for_the_same_answer_it_is_one(desk: Desk) -> None:
+def test_asked_again_for_the_same_answer_it_is_one_run_as_it_was(desk: Desk) -> None:
     answer = answered(desk)
-    assert ask_for_title(desk.stores, desk.lanes, answer, desk.clock())
+    run = ask_for_title(desk.stores, desk.lanes, answer, desk.clock())
     desk.clock.advance(1_000)
-    assert ask_for_title(desk.stores, desk.lanes, answer, desk.clock()) is None
+    assert ask_for_title(desk.stores, desk.lanes, answer, desk.clock()).run_id == run.run_id
+    assert desk.stores.runs.get(run.run_id) == run
+
+
+def test_a_run_that_is_there_without_its_job_gets_it(desk: Desk) -> None:
+    """Stored, and the answer was lost: the repeat finds it there. Its job has not been sent."""
+    answer = answered(desk)
+    ask_for_title(desk.stores, MemoryLanes(desk.clock), answer, desk.clock())
+    ask_for_title(desk.stores, desk.lanes, answer, desk.clock())
     assert desk.lanes.depth(LANE) == 1
 
 
@@ -63,8 +71,6 @@ def test_asked_for_the_next_answer_it_is_another(desk: Desk) -> None:
     first = ask_for_title(desk.stores, desk.lanes, answer, desk.clock())
     later = replace(answer, message_seq=answer.message_seq + 2)
     second = ask_for_title(desk.stores, desk.lanes, later, desk.clock())
-    assert first
-    assert second
     assert first.run_id != second.run_id
 
 
@@ -77,5 +83,5 @@ def test_where_it_fails_the_next_answer_asks(desk: Desk, failure: tuple[str, str
         ask_for_title(desk.failing_stores, desk.failing_lanes, answer, desk.clock())
     assert desk.lanes.depth(LANE) == 0
     later = replace(answer, message_seq=answer.message_seq + 2)
-    assert ask_for_title(desk.failing_stores, desk.failing_lanes, later, desk.clock())
+    ask_for_title(desk.failing_stores, desk.failing_lanes, later, desk.clock())
     assert desk.lanes.depth(LANE) == 1

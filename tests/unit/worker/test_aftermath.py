@@ -134,12 +134,11 @@ async def test_of_a_message_that_was_gone_nothing_is_known(desk: Desk) -> None:
     assert desk.titles == 0
 
 
-async def test_a_title_is_asked_for_once_of_an_untitled_chats_completed_answer(desk: Desk) -> None:
+async def test_a_title_is_asked_for_of_an_untitled_chats_completed_answer(desk: Desk) -> None:
     stopped = replace(ENDING, event=Event.CANCEL, finish_reason=FinishReason.CANCELLED)
     await desk.answered(Known(), ending=stopped)
     await desk.answered(Known(), replace(RUN, untitled=False))
     assert desk.titles == 0
-    await desk.answered(Known())
     await desk.answered(Known())
     assert desk.titles == 1
 

@@ -3,6 +3,9 @@
 store the run ──▶ put its job into the lane
                ▲
    died here: it is never made; the chat's next answer asks again, by a run of its own
+
+Asked again for the same answer, the job is there twice: one is claimed, the other acknowledged. Whether
+the run is there already says nothing of its job.
 """
 
 from chatcore.domain.calendar import returns_of
@@ -11,9 +14,9 @@ from chatcore.ports import Lanes, Stores
 from chatcore.protocol.queue import job_for
 
 
-def ask_for_title(stores: Stores, lanes: Lanes, answered: Run, now_ms: int) -> Run | None:
-    """answered: the run whose question and answer the title is to be made of. None where it was asked for
-    before. Raises StoreUnavailable."""
+def ask_for_title(stores: Stores, lanes: Lanes, answered: Run, now_ms: int) -> Run:
+    """answered: the run whose question and answer the title is to be made of. Raises
+    StoreUnavailable."""
     run = background_run(
         Kind.TITLE,
         answered.user_id,
@@ -22,7 +25,6 @@ def ask_for_title(stores: Stores, lanes: Lanes, answered: Run, now_ms: int) -> R
         now_ms,
         trace_id=answered.trace_id,
     )
-    if not stores.runs.put(run):
-        return None
+    stores.runs.put(run)
     lanes.send(returns_of(run.tier), job_for(run))
     return run

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -100,13 +101,9 @@ class DynamoRuns:
             ),
         )
 
-    def put(self, run: Run) -> bool:
-        try:
-            with translated():
-                self.tables.run.of(run).save(condition=RunItem.run_id.does_not_exist())
-        except ConditionFailed:
-            return False
-        return True
+    def put(self, run: Run) -> None:
+        with suppress(ConditionFailed), translated():
+            self.tables.run.of(run).save(condition=RunItem.run_id.does_not_exist())
 
     def get(self, run_id: str) -> Run | None:
         item = self._item(run_id)

@@ -129,12 +129,11 @@ class MemoryRuns:
             self.database.messages[message.chat_id, message.seq] = message
             self.database.ledgers[user_id] = admission.ledger
 
-    def put(self, run: Run) -> bool:
+    def put(self, run: Run) -> None:
         with self.database.lock:
-            if run.run_id in self.database.runs or run.run_id in self.database.gone_run_ids:
-                return False
-            self._store(run)
-            return True
+            database = self.database
+            if run.run_id not in database.runs and run.run_id not in database.gone_run_ids:
+                self._store(run)
 
     def get(self, run_id: str) -> Run | None:
         with self.database.lock:
