@@ -273,6 +273,10 @@ def resume(as_json: bool) -> None:
                 except Refused as refused:
                     click.echo(f"chat: {refused}", err=True)
                     code = max(code, 1)
+                    continue
+                if not talking.client.answers[-1].is_over:
+                    # Left to go on in the background: so are the others, which are kept.
+                    break
         return code
 
     _run(work())

@@ -165,6 +165,19 @@ class TestResume:
         assert done.stderr == "> Text of m_one\n> Text of m_two\n"
         assert stage.unanswered == []
 
+    def test_whoever_leaves_one_leaves_the_others_too(self, stage: Stage) -> None:
+        def play(line: Line, said: Frame) -> None:
+            if said["action"] == "send":
+                line.tell(said, started(), delta(0, "Hi"))
+            ctrl_c()
+
+        for each in (sent("m_one", 1), sent("m_two", 2)):
+            stage.kept.keep(each)
+        stage.script = play
+        assert stage.run("resume").exit_code == 130
+        assert [said["message_id"] for said in stage.sends] == ["m_one"]
+        assert [one.message_id for one in stage.unanswered] == ["m_one", "m_two"]
+
     def test_a_refusal_of_one_keeps_nothing_from_the_others(self, stage: Stage) -> None:
         def play(line: Line, said: Frame) -> None:
             if said["message_id"] == "m_one":
