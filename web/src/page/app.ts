@@ -10,11 +10,13 @@ import type { ConnectionState } from "../client/connection";
 import { type Chat, type ChatPage, HttpApi, type Me } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
+import { AccountView } from "./account_view";
 import { Answering } from "./answering";
 import { ChatList } from "./chat_list";
 import { Deletions } from "./deletions";
 import { Drafts } from "./drafts";
 import { part, setText } from "./elements";
+import { ExportRequest } from "./export_request";
 import { OtherTabs } from "./other_tabs";
 import { SidebarView } from "./sidebar_view";
 import { SignInView } from "./sign_in_view";
@@ -24,8 +26,9 @@ import { Thread } from "./thread";
 import { ThreadView } from "./thread_view";
 import { codeOf, firstWords, sentenceFor } from "./words";
 
-/** Why the page was reloaded, for the page that comes after. */
+/** Why the page was reloaded, as a code, for the page that comes after. */
 const NOTICE_KEY = "chatcore.notice";
+const ACCOUNT_DELETED = "account_deleted";
 
 /** API Gateway itself gives up after 30 s. */
 const REQUEST_TIMEOUT_MS = 35_000;
@@ -40,8 +43,10 @@ export class App {
   private readonly signInView: SignInView;
   private readonly sidebar: SidebarView;
   private readonly threadView: ThreadView;
+  private readonly accountView: AccountView;
   private readonly chatView = part("chat-view", HTMLElement);
   private readonly error = part("error", HTMLElement);
+  private readonly notice = part("notice", HTMLElement);
   private readonly toast = part("toast", HTMLElement);
   private readonly toastText = part("toast-text", HTMLElement);
   private readonly undoButton = part("undo-delete", HTMLButtonElement);
@@ -124,6 +129,13 @@ export class App {
       deleteChat: () => this.deleteChat(),
       olderMessages: () => void this.acting(() => this.loadOlder(this.thread)),
     });
+    const exportRequest = new ExportRequest(this.http, clock, Math.random, (state) =>
+      this.accountView.showExport(state),
+    );
+    this.accountView = new AccountView({
+      askForExport: () => void exportRequest.ask(),
+      deleteAccount: (email) => this.deleteAccount(email),
+    });
     this.undoButton.addEventListener("click", () => this.undoDelete());
     window.addEventListener("pagehide", () => this.deletions.flush());
     window.addEventListener("hashchange", () => {
@@ -145,7 +157,8 @@ export class App {
     else this.signInView.show();
     const notice = sessionStorage.getItem(NOTICE_KEY);
     sessionStorage.removeItem(NOTICE_KEY);
-    if (notice !== null) this.showError(sentenceFor(notice));
+    if (notice === ACCOUNT_DELETED) this.showNotice();
+    else if (notice !== null) this.showError(sentenceFor(notice));
   }
 
   private async signIn(email: string, password: string): Promise<void> {
@@ -167,6 +180,7 @@ export class App {
 
   private enter(): void {
     this.signInView.hide();
+    this.notice.hidden = true;
     this.chatView.hidden = false;
     this.client.start();
     void this.trying(() => this.findAnswers());
@@ -180,6 +194,17 @@ export class App {
     this.drafts.clear();
     this.otherTabs.tell({ kind: "signed_out" });
     this.startOver();
+  }
+
+  private async deleteAccount(email: string): Promise<void> {
+    try {
+      await this.http.deleteAccount(email);
+    } catch (problem) {
+      if (codeOf(problem) === "unauthorized") this.failed("unauthorized");
+      throw problem;
+    }
+    sessionStorage.setItem(NOTICE_KEY, ACCOUNT_DELETED);
+    this.leave();
   }
 
   private startOver(): void {
@@ -213,6 +238,11 @@ export class App {
   private showError(sentence: string | null): void {
     setText(this.error, sentence ?? "");
     this.error.hidden = sentence === null;
+  }
+
+  private showNotice(): void {
+    this.notice.hidden = false;
+    setText(this.notice, "Your account was deleted. Everything of it is being removed now.");
   }
 
   private goTo(chatId: string | null): void {
@@ -319,6 +349,7 @@ export class App {
   private async loadAccount(): Promise<Me> {
     const me = await this.http.me();
     this.sidebar.showAccount(me);
+    this.accountView.showEmail(me.email);
     return me;
   }
 
