@@ -81,6 +81,17 @@ describe("an export", () => {
     expect(states).toEqual(["preparing", "ready", "links_ended", "preparing", "ready"]);
   });
 
+  it("has its links for their whole time where they were asked for anew before they ended", async () => {
+    const exporting = request(told("ready"));
+    await exporting.ask();
+    await clock.pass(LINKS_MS - 1);
+    await exporting.ask();
+    await clock.pass(LINKS_MS - 1);
+    expect(exporting.state.kind).toBe("ready");
+    await clock.pass(1);
+    expect(exporting.state.kind).toBe("links_ended");
+  });
+
   it("is asked for once, however often one presses", async () => {
     const exporting = request(told("preparing"));
     await Promise.all([exporting.ask(), exporting.ask()]);

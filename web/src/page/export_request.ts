@@ -32,6 +32,7 @@ export const LINKS_MS = 14 * 60_000;
 
 export class ExportRequest {
   private current: ExportState = { kind: "none" };
+  private cancelTimer: () => void = () => undefined;
 
   constructor(
     private readonly exports: Exports,
@@ -47,6 +48,7 @@ export class ExportRequest {
   /** Asks, unless it is being asked already. */
   async ask(): Promise<void> {
     if (this.current.kind === "preparing") return;
+    this.cancelTimer();
     this.turnTo({ kind: "preparing" });
     try {
       const { export_id: exportId, status } = await this.exports.startExport();
@@ -83,7 +85,7 @@ export class ExportRequest {
       this.turnTo({ kind: "failed", code: "export_failed" });
     } else {
       this.turnTo({ kind: "ready", made: told });
-      this.clock.after(LINKS_MS, () => this.turnTo({ kind: "links_ended" }));
+      this.cancelTimer = this.clock.after(LINKS_MS, () => this.turnTo({ kind: "links_ended" }));
     }
   }
 
