@@ -7,6 +7,7 @@
 
 import { ChatClient, type ClientEvent } from "../client/client";
 import type { ConnectionState } from "../client/connection";
+import type { KeptSend } from "../client/ports";
 import { type Chat, type ChatPage, HttpApi, type Me } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
 import { Identity } from "../identity/cognito";
@@ -18,10 +19,11 @@ import { Drafts } from "./drafts";
 import { part, setText } from "./elements";
 import { ExportRequest } from "./export_request";
 import { OtherTabs } from "./other_tabs";
+import { StoredOutbox } from "./outbox";
 import { SidebarView } from "./sidebar_view";
 import { SignInView } from "./sign_in_view";
 import { statusInWords } from "./status";
-import { type Config, clock, newMessageId, openSocket } from "./surroundings";
+import { type Config, clock, newMessageId, openSocket, tab } from "./surroundings";
 import { Thread } from "./thread";
 import { ThreadView } from "./thread_view";
 import { codeOf, firstWords, sentenceFor } from "./words";
@@ -35,6 +37,13 @@ const REQUEST_TIMEOUT_MS = 35_000;
 
 /** How long after a first answer to look whether the server has named the chat. */
 const TITLE_LOOKS_MS = [1_000, 3_000, 10_000];
+
+interface Send {
+  readonly thread: Thread;
+  readonly text: string;
+  /** It was made by an earlier page, and may have been answered since. */
+  readonly isTakenOver: boolean;
+}
 
 export class App {
   private readonly identity: Identity;
@@ -55,7 +64,7 @@ export class App {
   private wasConnected = false;
   private thread = new Thread(null);
   /** Where a send on its way belongs, as another chat may be open when its answer comes. */
-  private readonly sends = new Map<string, { thread: Thread; text: string }>();
+  private readonly sends = new Map<string, Send>();
   private readonly chats = new ChatList();
   private readonly knownTitles = new Map<string, string>();
   private readonly awaitingTitle = new Set<string>();
@@ -65,6 +74,7 @@ export class App {
     else this.lookAgain();
   });
   private readonly drafts = new Drafts(localStorage);
+  private readonly outbox = new StoredOutbox(localStorage, tab, () => Date.now());
   private readonly deletions = new Deletions(
     clock,
     (chat) => void this.trying(() => this.tellDeletion(chat)),
@@ -93,6 +103,7 @@ export class App {
       openSocket,
       clock,
       random: Math.random,
+      outbox: this.outbox,
       newMessageId,
       takeTicket: () => this.http.takeTicket(),
       onEvent: (event) => this.happened(event),
@@ -182,9 +193,10 @@ export class App {
     this.signInView.hide();
     this.notice.hidden = true;
     this.chatView.hidden = false;
+    void this.open(hashChatId());
+    // Once a chat is open: what an earlier page has left unsent is shown where it belongs.
     this.client.start();
     void this.trying(() => this.findAnswers());
-    void this.open(hashChatId());
   }
 
   /** By a reload, so that nothing of this user stays on the page for the next one. */
@@ -192,6 +204,7 @@ export class App {
     this.deletions.flush();
     this.identity.signOut();
     this.drafts.clear();
+    this.outbox.clear();
     this.otherTabs.tell({ kind: "signed_out" });
     this.startOver();
   }
@@ -251,7 +264,7 @@ export class App {
   }
 
   private async open(chatId: string | null): Promise<void> {
-    const thread = new Thread(chatId);
+    const thread = this.threadOfSends(chatId) ?? new Thread(chatId);
     this.thread = thread;
     this.client.watch(chatId);
     this.threadView.takeUp(this.drafts.of(chatId));
@@ -356,9 +369,24 @@ export class App {
   private send(text: string): void {
     this.showError(null);
     const messageId = this.client.send(this.thread.chatId, text);
-    this.sends.set(messageId, { thread: this.thread, text });
+    this.sends.set(messageId, { thread: this.thread, text, isTakenOver: false });
     this.thread.addSend(messageId, text);
     this.show();
+  }
+
+  /** Where it belongs, if that is open; else it goes out unseen, as it does when one looks elsewhere. */
+  private sendTakenOver({ messageId, chatId, text }: KeptSend): void {
+    const isHere = this.thread.chatId === chatId && (chatId !== null || this.thread.isBlank);
+    const thread = isHere ? this.thread : (this.threadOfSends(chatId) ?? new Thread(chatId));
+    this.sends.set(messageId, { thread, text, isTakenOver: true });
+    thread.addSend(messageId, text);
+  }
+
+  /** A chat with something in it that is on its way; a new chat is always another one. */
+  private threadOfSends(chatId: string | null): Thread | null {
+    if (chatId === null) return null;
+    const sends = [...this.sends.values()];
+    return sends.find(({ thread }) => thread.chatId === chatId)?.thread ?? null;
   }
 
   private stop(): void {
@@ -416,6 +444,9 @@ export class App {
       case "run":
         this.runChanged(event.run, event.stopping);
         break;
+      case "send_taken_over":
+        this.sendTakenOver(event.send);
+        break;
       case "send_rejected":
         this.sendRejected(event.messageId);
         this.failed(event.problem.code, event.problem.retryAt);
@@ -464,6 +495,8 @@ export class App {
     if (this.thread === send.thread) {
       history.replaceState(null, "", `#${chatId}`);
       this.client.watch(chatId);
+      // What has been said since is not told by the answer.
+      if (send.isTakenOver) void this.trying(() => this.read(send.thread));
     }
     this.knownTitles.set(chatId, firstWords(send.text));
     void this.trying(async () => {
