@@ -1,6 +1,6 @@
 /**
- * The account's window: one's own data to take along, and the account's end. Shows and reports; decides nothing
- * but that whoever deletes has typed the account's address.
+ * The account's window: one's own data to take along, and the account's end. Shows and reports;
+ * decides nothing but that whoever deletes has typed the account's address.
  */
 
 import { element, part, setText } from "./elements";

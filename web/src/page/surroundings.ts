@@ -1,6 +1,6 @@
 /** The browser as the protocol client wants to see it, and the settings this page is served with. */
 
-import type { Clock, OpenSocket } from "../client/ports";
+import type { Clock, Fetch, OpenSocket } from "../client/ports";
 import type { Tab } from "./outbox";
 
 export interface Config {
@@ -25,6 +25,17 @@ export const clock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** API Gateway itself gives up after 30 s. */
+const REQUEST_TIMEOUT_MS = 35_000;
+
+export const request: Fetch = (url, asked) =>
+  fetch(url, {
+    ...asked,
+    // A page that goes takes its requests along, but for those that may outlive it.
+    keepalive: asked.method === "DELETE",
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+  });
 
 export const openSocket: OpenSocket = (url, events) => {
   const socket = new WebSocket(url);
