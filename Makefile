@@ -36,7 +36,7 @@ SETUP := $(VENVS)/dev/.ready $(VENVS)/ministack/.ready $(VENVS)/sam/.ready \
 # Cheap ones first; one pytest run, so that its closing line speaks for all of them.
 TESTS := $(wildcard $(addprefix tests/,unit contract template simulation compat integration e2e))
 TEMPLATES := $(wildcard template.yaml */template.yaml) security/page_firewall.yaml
-TYPED := $(wildcard chat functions gpu_service deploy local bench tests) layers/chatcore/chatcore
+TYPED := $(wildcard chat functions gpu_service deploy local bench virtual_clock tests) layers/chatcore/chatcore
 
 .PHONY: help
 help:

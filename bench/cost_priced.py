@@ -36,7 +36,7 @@ from bench.lengths import Lengths
 from bench.prices import Price, prices
 from bench.report import Figure, Goal, at_most, reported
 from chatcore.protocol.websocket import RunDelta, encode
-from tests.template.source import RESOURCES, read
+from deploy.template import RESOURCES, read
 
 MEDIAN_TOKENS, MEAN_TOKENS = 129, 211
 """Output lengths that are measured for this: those of the trace."""

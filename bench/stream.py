@@ -34,7 +34,7 @@ from chatcore.ports import Posted
 from chatcore.protocol.websocket import started_for
 from gpu_service.worker.broadcast import Broadcast
 from gpu_service.worker.live import LiveRun
-from tests.simulation import virtual_time
+from virtual_clock.loop import now_ms, run
 
 SEED = 20_240_416
 QUICK_ANSWERS = 1_500
@@ -134,13 +134,13 @@ QUIET = Logger(service="bench", level="CRITICAL")
 
 def ours(answer: Answer) -> Sent:
     """By the product's Broadcast, to one viewer."""
-    return virtual_time.run(_by_broadcast(answer))
+    return run(_by_broadcast(answer))
 
 
 async def _by_broadcast(answer: Answer) -> Sent:
     posts = PlayedPosts(random.Random(answer.posts))
     broadcast = Broadcast(posts, QUIET)
-    live = LiveRun(_running(), "", 0, virtual_time.now_ms)
+    live = LiveRun(_running(), "", 0, now_ms)
     broadcast.watch(live, "viewer", 0, [started_for(live.run, 0)])
     loop = asyncio.get_running_loop()
     for made_s in answer.made_s:
@@ -148,8 +148,8 @@ async def _by_broadcast(answer: Answer) -> Sent:
             await asyncio.sleep(made_s - loop.time())
         live.append(TOKEN)
         # Renewed all the time: leases are not what is measured.
-        live.renewed(replace(live.run, lease_until_ms=virtual_time.now_ms() + 60_000))
-    ending = Ending(RunEvent.COMPLETE, virtual_time.now_ms(), live.text, Usage(), FinishReason.STOP)
+        live.renewed(replace(live.run, lease_until_ms=now_ms() + 60_000))
+    ending = Ending(RunEvent.COMPLETE, now_ms(), live.text, Usage(), FinishReason.STOP)
     live.ended = ended(live.run, ending)
     live.changed()
     await broadcast.drained(60)
@@ -165,10 +165,10 @@ def _running() -> Run:
         message_id="message",
         message_seq=1,
         digest="",
-        created_ms=virtual_time.now_ms(),
+        created_ms=now_ms(),
         status=Status.RUNNING,
         epoch=1,
-        lease_until_ms=virtual_time.now_ms() + 60_000,
+        lease_until_ms=now_ms() + 60_000,
         viewers=frozenset({"viewer"}),
     )
 

@@ -1,7 +1,8 @@
 """A fleet of workers on shared lanes, from event to event: sends, slots, preemptions, refusals.
 
 What decides is the product's own code: admission's limits and its refusal of a queue that is too old,
-accounts and calendar within a tier, turns, room and overcommit between tiers, and who has to leave. Played
+accounts and calendar within a tier, turns, room and overcommit between tiers, who has to leave, and how
+fast a worker thinks that the line moves. Played
 are time, the engines (`machine`), and what a hand-over costs; the backlog is published every few seconds,
 as in the product. Budgets are left out: they are of five hours, and this is of minutes.
 """
@@ -20,6 +21,7 @@ from bench.scheduling.azure import Send
 from bench.scheduling.machine import Machine
 from bench.scheduling.ours import Shared, run_of
 from chatcore.domain import ledger as accounts
+from chatcore.domain.beat import Beat, expected_starts_per_s
 from chatcore.domain.errors import Refusal
 from chatcore.domain.lanes import BY_PRIORITY
 from chatcore.domain.ledger import Ledger
@@ -27,6 +29,7 @@ from chatcore.domain.preemption import Candidate, victim
 from chatcore.domain.slots import Slots
 from chatcore.domain.tiers import DEFAULTS, Tier
 from chatcore.domain.waiting import too_old, wait_of
+from gpu_service.worker.pace import Pace
 
 HANDOVER_S = 0.03
 """From a free slot, or from a job that comes to a standing poll, until the engine has the prompt: a
@@ -34,9 +37,6 @@ receive, a claim and the history. A job that is moved to a later lane costs as m
 
 PUBLISH_EVERY_S = 5.0
 """The backlog; running answers are charged as often, as leases are renewed."""
-
-RATE_OVER_S = 30.0
-"""Of the starts in it the published rate is the mean."""
 
 MAX_WAIT_S = DEFAULTS[Tier.FREE].max_wait_s
 """The same for every tier, by default."""
@@ -77,13 +77,13 @@ class Fleet:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _sent_s: dict[tuple[int, Tier], float] = field(default_factory=dict)
     _handovers: list[tuple[float, int, Machine, Send]] = field(default_factory=list)
-    _starts: dict[Tier, deque[int]] = field(init=False)
+    _given_s: dict[Send, float] = field(default_factory=dict)
+    _pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
         self.tiers = {tier: Shared(tier, DEFAULTS[tier].weight) for tier in BY_PRIORITY}
         self._rng = random.Random(self.seed)
-        ticks = round(RATE_OVER_S / PUBLISH_EVERY_S)
-        self._starts = {tier: deque([0], maxlen=ticks) for tier in BY_PRIORITY}
+        self._pace = Pace(lambda: self.now_s)
 
     def add_workers(self, count: int) -> None:
         for _ in range(count):
@@ -147,11 +147,24 @@ class Fleet:
         return str(refusal.code) if refusal else ""
 
     def _publish(self) -> None:
+        now_ms = round(self.now_s * 1000)
+        beat = Beat(
+            "fleet",
+            "",
+            now_ms,
+            slots=self.slots * len(self.machines),
+            free_slots=0,
+            starts_per_s=self._pace.starts_per_s(),
+            slot_s=self._pace.slot_s(),
+        )
         for tier, shared in self.tiers.items():
-            starts = self._starts[tier]
+            weights = {
+                each: DEFAULTS[each].weight
+                for each, line in self.tiers.items()
+                if each is tier or any(line.calendar.backlog.waiting.values())
+            }
             shared.now_s = self.now_s
-            shared.publish(sum(starts) / (len(starts) * PUBLISH_EVERY_S))
-            starts.append(0)
+            shared.publish(expected_starts_per_s([beat], tier, weights, now_ms))
         for machine in self.machines:
             for send in machine.here():
                 self.tiers[send.tier].charge(send)
@@ -186,7 +199,8 @@ class Fleet:
             if not isinstance(send, Send):
                 continue
             self._sent_s[machine.number, tier] = send.arrival_s
-            self._starts[tier][-1] += 1
+            self._pace.began(tier)
+            self._given_s[send] = self.now_s
             grant = slots.give(tier, self._work)
             machine.aheads[send] = grant.ahead
             detours = shared.moves - moved + self._bounces(tier)
@@ -234,6 +248,7 @@ class Fleet:
             cost = send.input_tokens + 2 * (send.made - send.joined) if send.made else 0
             machine.slots.turns.settle(send.tier, machine.aheads.pop(send), cost)
             machine.slots.release(send.tier)
+            self._pace.ended(send.tier, self.now_s - self._given_s.pop(send))
             if send.end_s:
                 shared.end(send)
                 self.on_end(send)

@@ -36,10 +36,13 @@ PORTS = Ports(
     ministack=15566, triton_http=19000, triton_grpc=19001, triton_metrics=19002, web=19400
 )
 FORMER, OURS = "former", "ours"
+WORKERS_FIRST = "former functions, a worker of each"
+FUNCTIONS_NEW = "our functions, the former worker"
+ALL_BUT_ONE_NEW = "our functions, a worker of each"
 STEPS_OF_UPGRADE = (
-    ("former functions, a worker of each", {FORMER, OURS}),
-    ("our functions, the former worker", {FORMER}),
-    ("our functions, a worker of each", {FORMER, OURS}),
+    (WORKERS_FIRST, {FORMER, OURS}),
+    (FUNCTIONS_NEW, {FORMER}),
+    (ALL_BUT_ONE_NEW, {FORMER, OURS}),
 )
 MORE_THAN_ONE_TAKES = SLOTS + DEFAULTS[Tier.PRO].overcommit_slots + 1
 """Answers of a pro user: with two workers there is one at each."""
@@ -124,7 +127,7 @@ def upgrade(former: Path) -> Iterator[Upgrade]:
 @pytest.fixture(scope="module", params=STEPS_OF_UPGRADE, ids=[name for name, _ in STEPS_OF_UPGRADE])
 def step(request: pytest.FixtureRequest, upgrade: Upgrade) -> Upgrade:
     name, releases = request.param
-    if name.startswith("our functions"):
+    if name != WORKERS_FIRST:
         # While there still is who holds the answer that is under way.
         upgrade.deploy_ours()
     upgrade.staff(releases)
@@ -223,12 +226,11 @@ def test_an_attach_follows_an_answer_from_where_it_was(
         is_settled(person, answer)
 
 
+@pytest.mark.at_steps(WORKERS_FIRST, ALL_BUT_ONE_NEW)
 @pytest.mark.parametrize(("leaving", "taking"), [(FORMER, OURS), (OURS, FORMER)])
 def test_an_answer_goes_on_with_a_worker_of_the_other_release(
     step: Upgrade, somebody: Callable[[], Person], leaving: str, taking: str
 ) -> None:
-    if len(step.workers) == 1:
-        pytest.skip("there is one worker at this step: nobody to take an answer over")
     person = somebody()
     with person.line(attaches_on_gap=True) as line:
         answer = _held_by(step, line, leaving)
@@ -258,9 +260,8 @@ def _held_by(step: Upgrade, line: Line, release: str) -> Answer:
     return held[0]
 
 
+@pytest.mark.at_steps(FUNCTIONS_NEW)
 def test_an_answer_under_way_outlives_the_new_functions(step: Upgrade) -> None:
-    if not step.crossing:
-        pytest.skip("the functions are replaced at the next step")
     assert step.owner is not None
     run = step.owner.ended_run(step.crossing, deadline_s=60)
     assert run["status"] == "completed"

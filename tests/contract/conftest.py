@@ -19,9 +19,9 @@ from chatcore.adapters.memory.stores import memory_stores
 from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.domain.calendar import LANES
 from chatcore.ports import Inboxes, Lanes, Stores
+from deploy.template import of_type
 from local import ministack
 from tests.contract.clock import TestClock
-from tests.template.source import of_type
 
 MINISTACK_PORT = 14666
 ROOT = Path(__file__).parents[2]

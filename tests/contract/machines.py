@@ -12,9 +12,9 @@ from typing import Any
 import boto3
 
 from chatcore.adapters.dynamo.tables import TableNames
+from deploy.template import properties, read
 from tests.cloud import eventually
 from tests.contract.conftest import ROOT
-from tests.template.source import properties, read
 
 ROLE = "arn:aws:iam::000000000000:role/tests"
 DEADLINE_S = 20

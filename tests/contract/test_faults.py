@@ -66,23 +66,27 @@ class Fault(StrEnum):
 
 @dataclass
 class Proxy:
-    """fault: what befalls the next requests to `action`, so often."""
+    """fault: what befalls the next requests to `action`, so often, once it has passed by so many."""
 
     target: str
     url: str = ""
     action: str = ""
     fault: Fault | None = None
     times: int = 0
+    passed_by: int = 0
     seen: list[str] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
-    def strike(self, action: str, fault: Fault, times: int) -> None:
-        self.action, self.fault, self.times = action, fault, times
+    def strike(self, action: str, fault: Fault, times: int, pass_by: int = 0) -> None:
+        self.action, self.fault, self.times, self.passed_by = action, fault, times, pass_by
         self.seen.clear()
 
     def due(self, action: str) -> Fault | None:
         self.seen.append(action)
         if action != self.action or self.times <= 0:
+            return None
+        if self.passed_by > 0:
+            self.passed_by -= 1
             return None
         self.times -= 1
         return self.fault
@@ -350,13 +354,22 @@ class TestAnswersThatAreLost:
         assert chat is not None
         assert chat.usage == USAGE
 
-    def test_a_claim_is_held_until_its_lease_is_over(self, stores: Stores, through: Proxy) -> None:
-        """By nobody who knows it: a take-over follows, as after a worker's death."""
+    def test_a_claim_is_known_again(self, stores: Stores, through: Proxy) -> None:
         run = queued(stores)
         through.strike("UpdateItem", Fault.LOST, 1)
-        assert isinstance(stores.runs.claim(run.run_id, "w", "i", NOW_MS), Held)
+        first = claimed(stores, run)
+        assert (first.epoch, first.attempts) == (1, 0)
+        # By the claim that made it: not by another of the same worker, for a job that is there twice.
+        again = stores.runs.claim(run.run_id, first.worker_id or "", first.inbox or "", NOW_MS)
+        assert isinstance(again, Held)
+
+    def test_a_take_over_is_known_again(self, stores: Stores, through: Proxy) -> None:
+        run = running(stores)
         later_ms = NOW_MS + lease.LEASE_MS + lease.SKEW_MARGIN_MS + 1
-        assert claimed(stores, run, now_ms=later_ms).epoch == 2
+        # The claim of a queued run is refused; the second try is the take-over.
+        through.strike("UpdateItem", Fault.LOST, 1, pass_by=1)
+        taken = claimed(stores, run, now_ms=later_ms)
+        assert (taken.epoch, taken.attempts) == (run.epoch + 1, 1)
 
     def test_a_renewal_is_simply_made_again(self, stores: Stores, through: Proxy) -> None:
         run = running(stores)

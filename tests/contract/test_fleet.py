@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.template.source import read
+from deploy.template import read
 
 ACCOUNT = "123456789012"
 KEPT = {

@@ -1,7 +1,10 @@
 """What lanes and inboxes promise, whichever side they are on."""
 
+import boto3
+import pytest
+
 from chatcore.adapters.memory.queues import MemoryLanes
-from chatcore.adapters.sqs import SqsLanes
+from chatcore.adapters.sqs import SqsInboxes, SqsLanes, sqs_client
 from chatcore.domain.calendar import returns_of
 from chatcore.domain.lanes import Lane
 from chatcore.domain.run import Kind
@@ -145,3 +148,17 @@ class TestInboxes:
         inboxes.close("worker-1")
         assert not inboxes.send(inbox, Cancel(run_id="r_1"))
         assert not inboxes.send("", Cancel(run_id="r_1"))
+
+
+def test_what_an_inbox_holds_is_encrypted_and_gone_in_minutes(
+    moto_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages of offers: the only words on a queue, and by SQS's key (docs/adr/0018-keys.md)."""
+    for name, value in moto_environment.items():
+        monkeypatch.setenv(name, value)
+    base_url = "https://sqs.us-east-1.amazonaws.com/123456789012/inbox"
+    inbox = SqsInboxes(sqs_client(), base_url).open("worker-1")
+    told = boto3.client("sqs").get_queue_attributes(QueueUrl=inbox, AttributeNames=["All"])
+    attributes = told["Attributes"]
+    assert attributes["SqsManagedSseEnabled"] == "true"
+    assert int(attributes["MessageRetentionPeriod"]) <= 600

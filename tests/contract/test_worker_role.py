@@ -17,10 +17,10 @@ from chatcore.ports import Stores
 from chatcore.services.cancel import cancel
 from tests.contract.conftest import make_tables
 from tests.simulation.engine import words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.template.test_fleet import PERMISSIONS
 from tests.unit.worker.backstage import QUESTION, TURNS, Scripts, settled, summarise, went_on
 from tests.unit.worker.stage import ALICE, ANSWER, Calls, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 P = ParamSpec("P")
 T = TypeVar("T")

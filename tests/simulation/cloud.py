@@ -25,7 +25,7 @@ from tests.simulation.journal import Journal
 from tests.simulation.plan import CALM, Rates
 from tests.simulation.process import Process
 from tests.simulation.threads import Bell, pause
-from tests.simulation.virtual_time import now_ms
+from virtual_clock.loop import now_ms
 
 T = TypeVar("T")
 

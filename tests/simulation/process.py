@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from tests.simulation.threads import Thread
-from tests.simulation.virtual_time import Timer, VirtualTimeLoop, current_owner, now_ms
+from virtual_clock.loop import Timer, VirtualTimeLoop, current_owner, now_ms
 
 P = ParamSpec("P")
 T = TypeVar("T")

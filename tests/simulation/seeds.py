@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import pytest_socket
 
 from tests.simulation.mutations import BY_NAME
-from tests.simulation.virtual_time import run
 from tests.simulation.world import World
 from tests.unit.functions.loading import load_function
+from virtual_clock.loop import run
 
 CHUNK = 10
 """Seeds that a process plays before it reports."""

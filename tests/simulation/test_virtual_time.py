@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests.simulation.virtual_time import START_MS, Stuck, in_virtual_time, now_ms, run
+from tests.simulation.process import Process
+from virtual_clock.loop import START_MS, Stuck, in_virtual_time, now_ms, run
 
 
 def test_hours_pass_at_once_and_in_order() -> None:
@@ -61,6 +62,31 @@ def test_a_fault_of_a_task_that_nobody_awaited_fails_the_run() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run(main())
+
+
+@in_virtual_time
+async def test_what_a_process_has_begun_ends_with_it() -> None:
+    ended: list[str] = []
+
+    async def begun() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            ended.append("what it began")
+
+    async def main() -> None:
+        try:
+            await asyncio.create_task(begun())
+        finally:
+            ended.append("itself")
+
+    process = Process("worker")
+    process.start(main())
+    await asyncio.sleep(1)
+    process.kill()
+    await process.bury()
+    assert set(ended) == {"itself", "what it began"}
+    assert asyncio.get_running_loop().time() < 2
 
 
 def _broken() -> None:

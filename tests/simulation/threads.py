@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 from greenlet import GreenletExit, greenlet  # type: ignore[import-untyped]
 
-from tests.simulation.virtual_time import Timer
+from virtual_clock.loop import Timer
 
 
 class Mortal(Protocol):

@@ -54,8 +54,8 @@ from tests.simulation.journal import Journal, JournalLogger
 from tests.simulation.plan import Plan
 from tests.simulation.process import Process, ThreadCalls
 from tests.simulation.threads import Bell, Thread, skew_ms
-from tests.simulation.virtual_time import now_ms
 from tests.unit.functions.loading import Context, load_function
+from virtual_clock.loop import now_ms
 
 LONGEST_S = 1_200.0
 """Virtual time in which any world must have come to rest."""

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.template.source import RESOURCES, TEMPLATE, of_type, properties, references
+from deploy.template import RESOURCES, TEMPLATE, of_type, properties, references
 
 HTTP_ROUTES = {
     "POST /chats",

@@ -9,7 +9,7 @@ from typing import Any
 from chatcore.domain.chat import STALE_COMPACTION_MS
 from chatcore.domain.lanes import RETURNS, Lane
 from chatcore.domain.tiers import Tier
-from tests.template.source import ROOT, properties, read, references
+from deploy.template import ROOT, properties, read, references
 
 MACHINE = read("statemachines/compact.asl.yaml")
 STATES: Mapping[str, Mapping[str, Any]] = MACHINE["States"]

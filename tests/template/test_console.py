@@ -10,8 +10,8 @@ import pytest
 
 from chatcore.adapters.measures import OF_FUNCTIONS
 from deploy.console.metrics import AWS_METRICS, FUNCTIONS, aws, ours
+from deploy.template import ROOT, TEMPLATE, properties, read
 from gpu_service.worker.measures import OF_THE_WORKER
-from tests.template.source import ROOT, TEMPLATE, properties, read
 
 CONSOLE = read("operations/template.yaml")
 RESOURCES: dict[str, Any] = CONSOLE["Resources"]

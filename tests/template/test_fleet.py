@@ -13,12 +13,12 @@ import pytest
 
 from chatcore.domain.scaling import Goals
 from chatcore.domain.tiers import DEFAULTS, Tier
+from deploy.template import ROOT, TEMPLATE, properties, read, references
 from gpu_service.worker.measures import BACKLOGS, SERVICE, SLOTS, TELL_EVERY_S
 from gpu_service.worker.worker import FAREWELL_S
 from local import worker
 from local.ministack import aws_environment
 from local.ports import Ports
-from tests.template.source import ROOT, TEMPLATE, properties, read, references
 
 FLEET = read("gpu_service/template.yaml")
 RESOURCES: Mapping[str, Mapping[str, Any]] = FLEET["Resources"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.source import RESOURCES, TEMPLATE, of_type, properties, references
+from deploy.template import RESOURCES, TEMPLATE, of_type, properties, references
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.template import ROOT
 from local.vocabulary import path as vocabulary_path
-from tests.template.source import ROOT
 
 DOCKERFILES = ("gpu_service/Dockerfile", "gpu_service/triton/Dockerfile")
 

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.template.source import ROOT, TEMPLATE, of_type, properties
+from deploy.template import ROOT, TEMPLATE, of_type, properties
 
 FOLDER = ROOT / "layers" / "dependencies"
 LOCK = (FOLDER / "requirements.txt").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.source import ROOT, read
+from deploy.template import ROOT, read
 
 FILES = sorted(path.name for path in (ROOT / "statemachines").glob("*.asl.yaml"))
 

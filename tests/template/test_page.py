@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from deploy.template import properties
 from local.web import content_security_policy
-from tests.template.source import properties
 
 # The hosts of a stack, as the template writes them.
 HOSTS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.source import RESOURCES, of_type, properties, references
+from deploy.template import RESOURCES, of_type, properties, references
 
 _LANES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-lane-*"
 _INBOXES = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-inbox-*"
@@ -21,6 +21,10 @@ _EXPORT_EXECUTIONS = (
     ":execution:${AWS::StackName}-export:*"
 )
 _EXPORT_FILES = "${ExportsBucket.Arn}/*"
+_THROUGH_FILES = {
+    "StringEquals": {"kms:ViaService": {"Fn::Sub": "s3.${AWS::Region}.amazonaws.com"}}
+}
+"""The key is of use by the files alone: with it nothing else that it encrypts can be read."""
 _FUNCTIONS = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
 )
@@ -77,6 +81,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         },
         "states:DescribeExecution": {_EXPORT_EXECUTIONS},
         "s3:GetObject": {_EXPORT_FILES},
+        "kms:Decrypt": {"DataKey"},
         "s3:ListBucket": {"ExportsBucket"},
         "ssm:GetParameter": {_TIERS},
         "execute-api:ManageConnections": {_CONNECTIONS},
@@ -136,6 +141,7 @@ PERMISSIONS: dict[str, dict[str, set[str]]] = {
         "dynamodb:GetItem": {"LedgersTable"},
         "dynamodb:Query": {"ChatsTable", "MessagesTable", "SummariesTable", "UsageTable"},
         "s3:PutObject": {_EXPORT_FILES},
+        "kms:GenerateDataKey": {"DataKey"},
         "cognito-idp:AdminGetUser": {"UserPool"},
         **_log("ExportAccountLogs"),
         **_TRACES,
@@ -198,8 +204,13 @@ def _listed(value: object) -> list[Any]:
 
 
 def _statements(role: str) -> Iterator[Mapping[str, Any]]:
+    """With those that stand there only where the stack has a key of its own."""
     for policy in properties(role)["Policies"]:
-        yield from policy["PolicyDocument"]["Statement"]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if "Fn::If" in statement:
+                condition, statement, otherwise = statement["Fn::If"]
+                assert (condition, otherwise) == ("HasDataKey", {"Ref": "AWS::NoValue"})
+            yield statement
 
 
 def _target(resource: object) -> str:
@@ -216,7 +227,9 @@ def test_role_may_do_what_is_listed_and_nothing_else(role: str) -> None:
     granted: dict[str, set[str]] = defaultdict(set)
     for statement in _statements(role):
         assert statement["Effect"] == "Allow"
-        assert set(statement) <= {"Sid", "Effect", "Action", "Resource"}
+        assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+        is_of_the_key = "DataKey" in references(statement["Resource"])
+        assert statement.get("Condition") == (_THROUGH_FILES if is_of_the_key else None)
         for action in _listed(statement["Action"]):
             granted[action] |= {_target(resource) for resource in _listed(statement["Resource"])}
     assert granted == PERMISSIONS[role]

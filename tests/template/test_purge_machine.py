@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chatcore.services.purge import PurgeState
-from tests.template.source import properties, read, references
+from deploy.template import properties, read, references
 
 MACHINE = read("statemachines/purge.asl.yaml")
 STATES: Mapping[str, Mapping[str, Any]] = MACHINE["States"]

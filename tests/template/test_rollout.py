@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.source import ROOT, TEMPLATE, of_type, properties
+from deploy.template import ROOT, TEMPLATE, of_type, properties
 
 FUNCTIONS = sorted(of_type("AWS::Serverless::Function"))
 ROLLOUTS = TEMPLATE["Parameters"]["Rollout"]["AllowedValues"]

@@ -2,7 +2,7 @@
 
 import tomllib
 
-from tests.template.source import ROOT, TEMPLATE
+from deploy.template import ROOT, TEMPLATE
 
 CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.template.source import RESOURCES, ROOT, TEMPLATE, of_type, properties, read, references
+from deploy.template import RESOURCES, ROOT, TEMPLATE, of_type, properties, read, references
 from tests.template.test_apis import HTTP_ROUTES, WEBSOCKET_ROUTES
 
 TEMPLATES = sorted(

@@ -14,7 +14,7 @@ from chatcore.services.export import LINK_S, Written
 from chatcore.services.purge import PurgeState
 from chatcore.services.purge_account import Forgotten
 from chatcore.services.redrive import Found
-from tests.template.source import ROOT, properties, read, references
+from deploy.template import ROOT, properties, read, references
 
 SOCKET_S = 2 * 3600
 """For so long API Gateway keeps a WebSocket connection at most (vendor's page: quotas of WebSocket APIs)."""
@@ -176,10 +176,10 @@ class TestRedrive:
 
 
 class TestExports:
-    def test_their_bucket_is_private_encrypted_and_forgets(self) -> None:
+    def test_their_bucket_is_private_and_forgets(self) -> None:
+        """By whose key it is encrypted: test_storage.py."""
         bucket = properties("ExportsBucket")
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
-        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         (rule,) = bucket["OwnershipControls"]["Rules"]
         assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]

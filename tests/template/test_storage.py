@@ -1,11 +1,13 @@
-"""Tables and queues: shape, safety, and what outlives the stack."""
+"""Tables, queues and buckets: shape, safety, whose key, and what outlives the stack."""
 
+import msgspec
 import pytest
 
 from chatcore.domain import lease
 from chatcore.domain.calendar import LANES
 from chatcore.domain.lanes import RETURNS, Lane
-from tests.template.source import of_type, properties
+from chatcore.protocol.queue import Job
+from deploy.template import RESOURCES, of_type, properties
 
 TABLES = of_type("AWS::DynamoDB::Table")
 
@@ -22,14 +24,43 @@ SHAPES = {
     "WorkersTable": ("worker_id", None, True),
     "TicketsTable": ("ticket_hash", None, True),
 }
-# What users wrote, whole or in part.
-WORDS = {"ChatsTable", "MessagesTable", "SummariesTable", "RunsTable", "CheckpointsTable"}
+# What users wrote, whole or in part. Queues are not among them: docs/adr/0018-keys.md says why.
+WORDS = {
+    "ChatsTable",
+    "MessagesTable",
+    "SummariesTable",
+    "RunsTable",
+    "CheckpointsTable",
+    "ExportsBucket",
+}
+WITHOUT_WORDS = {
+    "LedgersTable",
+    "UsageTable",
+    "CalendarsTable",
+    "WorkersTable",
+    "TicketsTable",
+    "PageBucket",
+}
 BY_A_KEY_OF_AWS = {"SSEEnabled": False}
 BY_OUR_KEY = {
     "Fn::If": [
         "HasDataKey",
         {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": {"Fn::GetAtt": "DataKey.Arn"}},
         BY_A_KEY_OF_AWS,
+    ]
+}
+FILES_BY_S3 = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+FILES_BY_OUR_KEY = {
+    "Fn::If": [
+        "HasDataKey",
+        {
+            "BucketKeyEnabled": True,
+            "ServerSideEncryptionByDefault": {
+                "SSEAlgorithm": "aws:kms",
+                "KMSMasterKeyID": {"Fn::GetAtt": "DataKey.Arn"},
+            },
+        },
+        FILES_BY_S3,
     ]
 }
 NUMBERS = {"seq", "last_active_ms"}
@@ -93,10 +124,34 @@ def test_every_lane_is_a_queue(place: Lane) -> None:
     }
 
 
+@pytest.mark.parametrize("bucket", sorted(of_type("AWS::S3::Bucket")))
+def test_bucket_is_encrypted_by_our_key_where_it_holds_words(bucket: str) -> None:
+    (rule,) = properties(bucket)["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule == (FILES_BY_OUR_KEY if bucket in WORDS else FILES_BY_S3)
+
+
+def test_of_every_store_it_is_said_whether_it_holds_words() -> None:
+    stores = {*TABLES, *of_type("AWS::S3::Bucket")}
+    assert stores == WORDS | WITHOUT_WORDS
+    assert not WORDS & WITHOUT_WORDS
+    # Whatever else keeps things is none of this stack's: who adds it says here by whose key.
+    services = {body["Type"].split("::")[1] for body in RESOURCES.values()}
+    assert not services & {"EFS", "ElastiCache", "FSx", "Kinesis", "OpenSearchService", "RDS"}
+
+
 def test_queues_are_the_lanes_and_the_dead_letters_all_encrypted() -> None:
     queues = of_type("AWS::SQS::Queue")
     assert set(queues) == {*map(_logical_id, LANES), "DeadLetterQueue"}
     assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+
+def test_what_waits_in_a_lane_is_ids_and_numbers() -> None:
+    """Which SQS's own key is enough for. A field that is added has to be one of them."""
+    assert {field.name for field in msgspec.structs.fields(Job)} == {
+        *("run_id", "chat_id", "user_id", "summary_id", "trace_id", "trace_parent", "task_token"),
+        *("tier", "kind", "favourite", "v"),
+        *("message_seq", "prior_seq", "prefix_tokens", "created_ms", "offered_ms"),
+    }
 
 
 def test_dead_letters_are_kept_longer_than_the_lanes_messages() -> None:

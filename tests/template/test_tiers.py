@@ -2,7 +2,7 @@
 
 from chatcore.domain.tier_document import parse_tiers, tiers_document
 from chatcore.domain.tiers import DEFAULTS
-from tests.template.source import TEMPLATE, of_type, properties
+from deploy.template import TEMPLATE, of_type, properties
 
 STANDARD_PARAMETER_BYTES = 4096
 """Vendor's page: Managing parameter tiers. A greater one costs, and is of another type."""

@@ -19,9 +19,9 @@ from chatcore.domain.stream import Delta
 from chatcore.domain.tiers import Tier
 from chatcore.domain.waiting import Reason, Wait
 from chatcore.protocol import websocket as ws
+from deploy.template import of_type
 from local import api_documents, asyncapi_document
 from tests import asyncapi
-from tests.template.source import of_type
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -31,7 +31,7 @@ from bench.lengths import MEAN, MEDIAN, lengths
 from bench.prices import UNITS, BadPrice, Price, prices
 from bench.trace import Missing
 from chatcore.domain.tiers import Tier
-from tests.template.source import RESOURCES
+from deploy.template import RESOURCES
 
 STACK = Stack(sender_mb=1024, http_mb=1024, authorizer_mb=512)
 COUNTS = Counts(

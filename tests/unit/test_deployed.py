@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
+from deploy.template import ROOT, TEMPLATE
 from tests.deployed import NotFound, from_outputs, look_up
-from tests.template.source import ROOT, TEMPLATE
 
 OUTPUTS = {
     **{name: f"the {name}" for name in TEMPLATE["Outputs"]},

@@ -17,11 +17,11 @@ from chatcore.domain.run import Event as RunEvent
 from chatcore.domain.tiers import DEFAULTS, USER_TIERS
 from chatcore.domain.usage import RETENTION_S as USAGE_RETENTION_S
 from chatcore.protocol import websocket as ws
+from deploy.template import RESOURCES, TEMPLATE, of_type
 from gpu_service.worker import measures as worker_measures
 from gpu_service.worker.measures import OF_THE_WORKER
 from local.accounts import ACCOUNTS
 from local.preflight import PORTS
-from tests.template.source import RESOURCES, TEMPLATE, of_type
 from tests.unit.functions.loading import load_function
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import pytest
 
 from chat.client import Answer, Client, Refused
 from chat.transcript import Frame
-from tests.simulation.virtual_time import run
 from tests.unit.chat.frames import delta, ended, error, queued, started
+from virtual_clock.loop import run
 
 Said = list[Frame]
 

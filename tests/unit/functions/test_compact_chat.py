@@ -14,8 +14,8 @@ from chatcore.domain.summary import Summary, SummaryAsked
 from chatcore.domain.tiers import Tier
 from chatcore.protocol.queue import Job, decode_job
 from chatcore.settings import CompactChatSettings
+from deploy.template import properties
 from tests.contract.sends import ALICE, NOW_MS
-from tests.template.source import properties
 from tests.unit.functions.cloud import Away, Cloud
 from tests.unit.functions.loading import Context, load_function
 

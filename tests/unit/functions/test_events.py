@@ -28,7 +28,7 @@ from chatcore.domain.identity import User
 from chatcore.domain.summary import SummaryAsked
 from chatcore.domain.tiers import Tier
 from chatcore.services.tickets import RANDOM_BYTES, issue_ticket
-from tests.template.source import ROOT, of_type
+from deploy.template import ROOT, of_type
 from tests.unit.functions.cloud import Cloud
 from tests.unit.functions.loading import Context, event_loop, load_function
 

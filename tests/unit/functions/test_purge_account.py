@@ -9,8 +9,8 @@ from chatcore.domain.errors import Retryable
 from chatcore.domain.identity import Profile
 from chatcore.domain.tiers import Tier
 from chatcore.settings import PurgeAccountSettings
+from deploy.template import properties
 from tests.contract.sends import ALICE, admitted, send_of
-from tests.template.source import properties
 from tests.unit.functions.cloud import Away, Cloud
 from tests.unit.functions.loading import Context, load_function
 

@@ -9,8 +9,8 @@ from chatcore.domain.beat import Beat
 from chatcore.domain.errors import Retryable
 from chatcore.protocol.queue import Drain
 from chatcore.settings import DrainWorkerSettings, ExportAccountSettings, RedriveRunsSettings
+from deploy.template import properties
 from tests.contract.sends import ALICE, admitted, send_of
-from tests.template.source import properties
 from tests.unit.functions.cloud import Away, Cloud
 from tests.unit.functions.loading import Context, load_function
 

@@ -15,8 +15,8 @@ from chatcore.domain.tiers import Tier
 from chatcore.protocol.queue import Job
 from chatcore.services.compact import commit, plan, release
 from tests.simulation.engine import Script, words
-from tests.simulation.virtual_time import now_ms
 from tests.unit.worker.stage import ALICE, ANSWER, Stage
+from virtual_clock.loop import now_ms
 
 SUMMARY = "## Facts\n- The parrot is called Coco."
 TITLE = "About a parrot"

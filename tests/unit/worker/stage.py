@@ -26,7 +26,7 @@ from gpu_service.worker.worker import Worker, WorkerLimits, WorkerParts
 from tests.simulation.engine import Script, ScriptedEngine, words
 from tests.simulation.posts import CalledPosts
 from tests.simulation.process import LongPolls
-from tests.simulation.virtual_time import now_ms
+from virtual_clock.loop import now_ms
 
 P = ParamSpec("P")
 T = TypeVar("T")

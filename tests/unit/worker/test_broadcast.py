@@ -16,8 +16,8 @@ from chatcore.protocol.websocket import started_for
 from gpu_service.worker.broadcast import RETRY_PAUSES_S, Broadcast
 from gpu_service.worker.live import LiveRun, Stop
 from tests.simulation.posts import CalledPosts
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import QUIET, Calls, Screens, shown
+from virtual_clock.loop import in_virtual_time, now_ms
 
 
 def running(run_id: str = "r_1") -> Run:

@@ -11,8 +11,8 @@ from chatcore.domain.errors import StoreUnavailable
 from chatcore.domain.stream import Checkpoint
 from chatcore.ports import MAX_CHECKPOINTS, RunStore
 from gpu_service.worker.checkpoints import GATHER_S, Checkpoints
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import Calls
+from virtual_clock.loop import in_virtual_time, now_ms
 
 
 @dataclass

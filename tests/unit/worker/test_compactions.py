@@ -17,7 +17,6 @@ from chatcore.ports import Claimed
 from chatcore.services.compact import NotNeeded, plan
 from chatcore.services.purge import PurgeState, purge
 from tests.simulation.engine import Break, Hang, Script, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.backstage import (
     LOWEST,
     QUESTION,
@@ -34,6 +33,7 @@ from tests.unit.worker.backstage import (
     went_on,
 )
 from tests.unit.worker.stage import ALICE, ANSWER, LIMITS, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 
 @in_virtual_time

@@ -18,9 +18,9 @@ from chatcore.ports import Received
 from chatcore.protocol.queue import Job
 from chatcore.services.cancel import cancel
 from tests.simulation.engine import Script, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import ALICE, ANSWER, Calls, Stage
 from tests.unit.worker.test_worker import _DyingCalls, stage_saying
+from virtual_clock.loop import in_virtual_time, now_ms
 
 BOB = User("user-bob", Tier.FREE)
 GUESS = round(FIRST_GUESS_TOKENS * GUESS_SHARE)

@@ -21,8 +21,8 @@ from chatcore.protocol.queue import Offer
 from gpu_service.worker.placing import PREFILL_MS_PER_TOKEN
 from gpu_service.worker.worker import Worker
 from tests.simulation.engine import Script, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import ALICE, ANSWER, Calls, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 P = ParamSpec("P")
 T = TypeVar("T")

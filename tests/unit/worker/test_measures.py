@@ -14,8 +14,8 @@ from gpu_service.worker.live import Stop
 from gpu_service.worker.measures import OF_THE_WORKER, TELL_EVERY_S
 from tests.measured import Line, Lines, Measured, measured
 from tests.simulation.engine import Break, Hang, Say, Script, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import ALICE, Calls, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 FOUR_WORDS: Script = [Say("one ", 1.0), Say("two ", 0.2), Say("three ", 0.3), Say("four", 0.1)]
 POLL_S = 0.2

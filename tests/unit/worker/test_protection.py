@@ -15,7 +15,7 @@ from gpu_service.worker.protection import (
     STRETCH_MIN,
     protect_while_busy,
 )
-from tests.simulation.virtual_time import in_virtual_time
+from virtual_clock.loop import in_virtual_time
 
 WHILE_S = IDLE_LOOKS * LOOK_EVERY_S
 

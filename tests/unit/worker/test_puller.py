@@ -20,8 +20,8 @@ from chatcore.protocol.queue import Job
 from gpu_service.worker.delivery import Delivery
 from gpu_service.worker.pull import POLL_S, Puller, Turn
 from tests.simulation.process import LOOK_S, LongPolls
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import QUIET, Calls
+from virtual_clock.loop import in_virtual_time, now_ms
 
 FREE, PLUS, PRO = Lane(Tier.FREE), Lane(Tier.PLUS), Lane(Tier.PRO)
 ROOM_FOR_ALL = {tier: replace(limits, overcommit_slots=0) for tier, limits in DEFAULTS.items()}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from gpu_service.worker.pulse import BEAT_EVERY_S, FRESH_S, beat, is_fresh
-from tests.simulation.virtual_time import in_virtual_time
+from virtual_clock.loop import in_virtual_time
 
 
 @in_virtual_time

@@ -21,9 +21,9 @@ from chatcore.ports import Stores
 from gpu_service.worker.pull import Puller
 from gpu_service.worker.survey import PUBLISH_EVERY_MS, Survey
 from tests.measured import measured
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import Calls
 from tests.unit.worker.test_puller import FREE, Desk, puller_for, put
+from virtual_clock.loop import in_virtual_time, now_ms
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from chatcore.domain.run import Kind, Status
 from chatcore.protocol.queue import job_for
 from chatcore.services.title import ask_for_title
 from tests.simulation.engine import Break, Hang, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.backstage import LOWEST, TITLE, Scripts, chat_of, runs_of, settled
 from tests.unit.worker.stage import ALICE, ANSWER, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 
 @in_virtual_time

@@ -10,8 +10,8 @@ import pytest
 from chatcore.domain.errors import EngineFailed
 from gpu_service.worker.live import Stop
 from tests.simulation.engine import Break, Hang, Say, Script, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import TRACE_ID, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 PARENT = "53995c3f42cd8ad8"
 

@@ -28,8 +28,8 @@ from chatcore.services.cancel import cancel
 from chatcore.services.drain import Drained, drain
 from gpu_service.worker.worker import BOUNCE_PAUSES_S
 from tests.simulation.engine import Break, Hang, Say, Script, words
-from tests.simulation.virtual_time import in_virtual_time, now_ms
 from tests.unit.worker.stage import ALICE, ANSWER, Calls, Stage
+from virtual_clock.loop import in_virtual_time, now_ms
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from chatcore.domain.context_plan import ContextPlan
 from chatcore.domain.errors import Code
-from chatcore.domain.identity import answer_id_for
+from chatcore.domain.identity import answer_id_for, background_id_for
 from chatcore.domain.tiers import Tier
 
 MAX_ATTEMPTS = 4
@@ -166,6 +166,31 @@ class Run:
     @property
     def answer_message_id(self) -> str:
         return answer_id_for(self.run_id)
+
+
+def background_run(
+    kind: Kind,
+    user_id: str,
+    chat_id: str,
+    up_to_seq: int,
+    now_ms: int,
+    asked_ms: int = 0,
+    trace_id: str = "",
+) -> Run:
+    """A run that makes something of a chat's messages up to that place, and answers none of them.
+    asked_ms: as `background_id_for` has it."""
+    return Run(
+        run_id=background_id_for(kind, chat_id, up_to_seq, asked_ms),
+        user_id=user_id,
+        chat_id=chat_id,
+        tier=Tier.BACKGROUND,
+        message_id="",
+        message_seq=up_to_seq,
+        digest="",
+        created_ms=now_ms,
+        trace_id=trace_id,
+        kind=kind,
+    )
 
 
 @dataclass(frozen=True, slots=True)

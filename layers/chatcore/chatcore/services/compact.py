@@ -10,12 +10,11 @@ Died after any of them: the execution repeats it. Died with the execution: the n
 stale, and the next compaction passes it over.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 
-from chatcore.domain.identity import background_id_for
-from chatcore.domain.run import Kind, Run
+from chatcore.domain.run import Kind, Run, background_run
 from chatcore.domain.summary import SummaryAsked
-from chatcore.domain.tiers import Tier
 from chatcore.ports import Stores
 from chatcore.protocol.queue import Job, job_for
 
@@ -50,8 +49,9 @@ def plan(stores: Stores, asked: SummaryAsked, now_ms: int, trace_id: str = "") -
 def commit(stores: Stores, asked: SummaryAsked) -> bool:
     """The run's summary is the chat's from now on. False where the chat is not as it was any more: then
     nothing has changed. Raises StoreUnavailable, Conflict."""
-    made = stores.summaries.get(asked.chat_id, _run_id(asked))
-    if made is None or not stores.chats.commit_summary(_run(asked)):
+    run = _run(asked)
+    made = stores.summaries.get(asked.chat_id, run.run_id)
+    if made is None or not stores.chats.commit_summary(run):
         release(stores, asked)
         return False
     return True
@@ -59,29 +59,25 @@ def commit(stores: Stores, asked: SummaryAsked) -> bool:
 
 def release(stores: Stores, asked: SummaryAsked) -> None:
     """Nothing came of it: the chat may be compacted anew. Raises StoreUnavailable."""
-    stores.chats.end_compaction(asked.user_id, asked.chat_id, _run_id(asked))
+    stores.chats.end_compaction(asked.user_id, asked.chat_id, _run(asked).run_id)
 
 
 def _run(asked: SummaryAsked, prior_seq: int = 0, now_ms: int = 0, trace_id: str = "") -> Run:
-    return Run(
-        run_id=_run_id(asked),
-        user_id=asked.user_id,
-        chat_id=asked.chat_id,
-        tier=Tier.BACKGROUND,
-        message_id="",
-        message_seq=asked.up_to_seq,
-        digest="",
-        created_ms=now_ms,
+    run = background_run(
+        Kind.SUMMARY,
+        asked.user_id,
+        asked.chat_id,
+        asked.up_to_seq,
+        now_ms,
+        asked.asked_ms,
+        trace_id,
+    )
+    return replace(
+        run,
         prior_seq=prior_seq,
-        trace_id=trace_id,
-        kind=Kind.SUMMARY,
         summary_id=asked.summary_id,
         summary_tokens=asked.summary_tokens,
         # Where the chat is known: there its next prefix can be read ahead.
         favourite=asked.worker_id,
         prefix_tokens=asked.tail_tokens,
     )
-
-
-def _run_id(asked: SummaryAsked) -> str:
-    return background_id_for(Kind.SUMMARY, asked.chat_id, asked.up_to_seq, asked.asked_ms)

@@ -6,9 +6,7 @@ store the run ──▶ put its job into the lane
 """
 
 from chatcore.domain.calendar import returns_of
-from chatcore.domain.identity import background_id_for
-from chatcore.domain.run import Kind, Run
-from chatcore.domain.tiers import Tier
+from chatcore.domain.run import Kind, Run, background_run
 from chatcore.ports import Lanes, Stores
 from chatcore.protocol.queue import job_for
 
@@ -16,17 +14,13 @@ from chatcore.protocol.queue import job_for
 def ask_for_title(stores: Stores, lanes: Lanes, answered: Run, now_ms: int) -> Run | None:
     """answered: the run whose question and answer the title is to be made of. None where it was asked for
     before. Raises StoreUnavailable."""
-    run = Run(
-        run_id=background_id_for(Kind.TITLE, answered.chat_id, answered.message_seq),
-        user_id=answered.user_id,
-        chat_id=answered.chat_id,
-        tier=Tier.BACKGROUND,
-        message_id="",
-        message_seq=answered.message_seq,
-        digest="",
-        created_ms=now_ms,
+    run = background_run(
+        Kind.TITLE,
+        answered.user_id,
+        answered.chat_id,
+        answered.message_seq,
+        now_ms,
         trace_id=answered.trace_id,
-        kind=Kind.TITLE,
     )
     if not stores.runs.put(run):
         return None

@@ -260,6 +260,8 @@ class RunItem(Model):
     lost = NumberAttribute()
     worker_id = UnicodeAttribute(null=True)
     inbox = UnicodeAttribute(null=True)
+    claim_id = UnicodeAttribute(null=True)
+    """Of the last claim: by it one whose answer was lost knows that it has succeeded."""
     lease_until_ms = NumberAttribute()
     favourite = UnicodeAttribute(null=True)
     prefix_tokens = NumberAttribute(null=True)

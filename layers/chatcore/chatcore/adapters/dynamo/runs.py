@@ -1,5 +1,6 @@
 """Owns runs on DynamoDB: each transition is one conditional write, the two big ones transactions."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -108,19 +109,17 @@ class DynamoRuns:
         return True
 
     def get(self, run_id: str) -> Run | None:
-        try:
-            with translated():
-                item = self.tables.run.get(run_id, consistent_read=True)
-        except DoesNotExist:
-            return None
-        return None if item.is_gone else item.run()
+        item = self._item(run_id)
+        return None if item is None else item.run()
 
     def claim(self, run_id: str, worker_id: str, inbox: str, now_ms: int) -> Claim:
+        claim_id = secrets.token_hex(4)
         mine: list[Action] = [
             RunItem.status.set(str(Status.RUNNING)),
             RunItem.epoch.set(RunItem.epoch + 1),
             RunItem.worker_id.set(worker_id),
             RunItem.inbox.set(inbox),
+            RunItem.claim_id.set(claim_id),
             RunItem.lease_until_ms.set(lease.until(now_ms)),
             RunItem.started_ms.set(RunItem.started_ms | now_ms),
         ]
@@ -129,11 +128,17 @@ class DynamoRuns:
         queued = self._update(run_id, mine, (RunItem.status == str(Status.QUEUED)) & readable)
         if queued is not None:
             return Claimed(queued)
-        # Not queued: over, held, or left behind by a worker whose lease ran out.
+        # Not queued: over, held, or left behind by a worker whose lease ran out. Or this very claim has
+        # succeeded, its answer was lost, and it was the repeat that found the run taken.
         for _ in range(CLAIM_TRIES):
-            run = self.get(run_id)
-            if run is None or run.status not in ACTIVE:
+            item = self._item(run_id)
+            if item is None:
                 return Over()
+            run = item.run()
+            if run.status not in ACTIVE:
+                return Over()
+            if run.status is Status.RUNNING and item.claim_id == claim_id:
+                return Claimed(run)
             if run.status is Status.RUNNING and not lease.may_take_over(now_ms, run.lease_until_ms):
                 return Held(run.lease_until_ms)
             fault = 1 if run.status is Status.RUNNING else 0
@@ -293,6 +298,14 @@ class DynamoRuns:
         with translated():
             found = self.tables.checkpoint.query(run_id, consistent_read=True)
             return [item.checkpoint() for item in found]
+
+    def _item(self, run_id: str) -> RunItem | None:
+        try:
+            with translated():
+                item = self.tables.run.get(run_id, consistent_read=True)
+        except DoesNotExist:
+            return None
+        return None if item.is_gone else item
 
     def _update(self, run_id: str, actions: list[Action], condition: Condition) -> Run | None:
         """The run as updated, or None where the condition does not hold."""

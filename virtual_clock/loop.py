@@ -11,9 +11,9 @@ import functools
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, TypeVarTuple, Unpack, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +50,11 @@ class Timer:
     __slots__ = ("args", "callback", "context", "is_cancelled", "owner", "when_s")
 
     def __init__(
-        self, when_s: float, callback: Callable[..., object], args: Any, context: Context | None
+        self,
+        when_s: float,
+        callback: Callable[..., object],
+        args: tuple[object, ...],
+        context: Context | None,
     ) -> None:
         self.when_s = when_s
         self.callback = callback
@@ -69,14 +73,26 @@ class Timer:
         return self.when_s
 
 
+class _Options(TypedDict, total=False):
+    """What `create_task` may say of a task."""
+
+    name: str | None
+    context: Context | None
+
+
 class _Task(asyncio.Task[T]):
     """Hashed by its number, not by its address, which differs between one process and the next."""
 
     numbers = itertools.count()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        loop: asyncio.AbstractEventLoop,
+        **options: Unpack[_Options],
+    ) -> None:
         self._number = next(self.numbers)
-        super().__init__(*args, **kwargs)
+        super().__init__(coroutine, loop=loop, **options)
 
     def __hash__(self) -> int:
         return self._number
@@ -93,9 +109,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self.set_exception_handler(self._note_fault)
-        self.set_task_factory(
-            lambda loop, coroutine, **options: _Task(coroutine, loop=loop, **options)
-        )
+        self.set_task_factory(_make_task)
 
     def time(self) -> float:
         return self._now_s
@@ -168,9 +182,11 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
 
 def _make_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
+    **options: Unpack[_Options],
 ) -> asyncio.Task[T]:
-    task: asyncio.Task[T] = _Task(coroutine, loop=loop, **options)
+    task: asyncio.Task[T] = _Task(coroutine, loop, **options)
     owner = current_owner.get()
     if owner is not None:
         owner.adopt(task)

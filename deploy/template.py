@@ -1,7 +1,7 @@
 """Owns reading template.yaml and the state machines as plain data, CloudFormation's tags included.
 
 A tag becomes the long form of its function (`!Ref X` is {"Ref": "X"}), and `!GetAtt A.B` keeps the
-dotted form. Nothing is evaluated: the tests look at what is written.
+dotted form. Nothing is evaluated: this is what is written, not what becomes of it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 class _Loader(yaml.SafeLoader):
