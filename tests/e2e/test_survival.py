@@ -38,8 +38,7 @@ def test_a_network_that_is_gone_for_thirty_seconds_costs_no_text(
     assert shown.startswith(kept)
     assert shown == alice.stored_answer(window.chat_id)["text"]
     expect(window.part("error")).to_be_hidden()
-    # What the browser itself notes of requests that it could not send.
-    window.faults = [fault for fault in window.faults if "ERR_INTERNET_DISCONNECTED" not in fault]
+    window.forgive_offline()
 
 
 @pytest.mark.local("kills a worker")
@@ -65,13 +64,9 @@ def test_what_is_sent_offline_goes_out_once_when_the_network_is_back(
     window.send("Please count to 100.")
     window.until_length(10)
     run_id = alice.get(f"/chats/{window.chat_id}")["active_run"]["run_id"]
-    (connection_id,) = cloud.run(run_id)["viewers"]
+    viewers = cloud.run(run_id)["viewers"]
     window.finish(1)
-    window.page.context.set_offline(True)
-    expect(window.part("status")).to_have_text("You are offline.")
-    assert window.socket is not None
-    with window.socket.expect_event("close"):
-        cloud.close_connection(connection_id)
+    window.go_offline(viewers)
     window.send("Please count to 30.")
     expect(window.part("status")).to_have_text(
         "You are offline. Your message goes out when the connection is back."
@@ -88,7 +83,57 @@ def test_what_is_sent_offline_goes_out_once_when_the_network_is_back(
     texts = [each["text"] for each in alice.messages(window.chat_id) if each["role"] == "user"]
     assert texts == ["Please count to 100.", "Please count to 30."]
     expect(window.part("composer")).to_have_value("And then?")
-    window.faults = [fault for fault in window.faults if "ERR_INTERNET_DISCONNECTED" not in fault]
+    window.forgive_offline()
+
+
+def test_what_is_sent_offline_goes_out_once_when_its_page_was_closed_meanwhile(
+    signed_in: Window, cloud: Cloud, alice: Person
+) -> None:
+    """Into a chat that there is, and as the first of a new one."""
+    window = signed_in
+    window.send("Please count to 100.")
+    window.until_length(10)
+    counting = window.chat_id
+    run_id = alice.get(f"/chats/{counting}")["active_run"]["run_id"]
+    viewers = cloud.run(run_id)["viewers"]
+    window.finish(1)
+    window.go_offline(viewers)
+    window.send("Please count to 30.")
+    window.part("new-chat").click()
+    expect(window.part("message")).to_have_count(0)
+    window.send("My dog is called Biscuit.")
+    expect(window.part("message")).to_have_attribute("data-status", "sending")
+    # It is where it was sent, whatever else one looks at.
+    window.page.locator(f"[data-chat-id={counting}]").click()
+    expect(window.part("message").last).to_have_text("Please count to 30.")
+    context = window.page.context
+    window.page.close()
+    window.forgive_offline()
+
+    context.set_offline(False)
+    again = Window(cloud, context.new_page())
+    again.open()
+    assert "Biscuit" in again.finish(1)
+    expect(again.part("message")).to_have_count(2)
+    expect(again.part("chat-item")).to_have_count(2)
+    dogs = again.chat_id
+    again.page.locator(f"[data-chat-id={counting}]").click()
+    again.finish(2)
+    expect(again.part("message")).to_have_count(4)
+
+    # Nor is it sent by the page after that.
+    assert again.page.evaluate("Object.keys(localStorage).filter(key => /outbox/.test(key))") == []
+    assert [_asked_in(alice, chat_id) for chat_id in (dogs, counting)] == [
+        ["My dog is called Biscuit."],
+        ["Please count to 100.", "Please count to 30."],
+    ]
+    assert len(alice.get("/chats")["chats"]) == 2
+    expect(again.part("error")).to_be_hidden()
+    assert again.faults == []
+
+
+def _asked_in(person: Person, chat_id: str) -> list[str]:
+    return [each["text"] for each in person.messages(chat_id) if each["role"] == "user"]
 
 
 def test_an_answer_goes_on_while_its_page_is_away_and_the_list_says_so(

@@ -64,6 +64,38 @@ def test_two_tabs_show_the_same_answer_while_it_is_made(
     _each_sees_what_the_other_sends(first, second, alice)
 
 
+def test_what_one_tab_could_not_send_the_other_sends_once_that_is_closed(
+    tabs: tuple[Window, Window], cloud: Cloud, alice: Person
+) -> None:
+    first, second = tabs
+    first.send("Please count to 100.")
+    expect(second.part("chat-item")).to_have_count(1)
+    second.part("chat-item").click()
+    second.until_length(10)
+    run_id = alice.get(f"/chats/{first.chat_id}")["active_run"]["run_id"]
+    viewers = cloud.run(run_id)["viewers"]
+    assert len(viewers) == 2
+    for window in tabs:
+        window.finish(1)
+    first.go_offline(viewers)
+    first.send("Please count to 30.")
+    expect(first.part("message").last).to_have_attribute("data-status", "sending")
+    # It is the first one's as long as that is there.
+    expect(second.part("status")).to_have_text("You are offline.")
+    expect(second.part("message")).to_have_count(2)
+    first.page.close()
+    expect(second.part("message").last).to_have_text("Please count to 30.")
+    expect(second.part("message").last).to_have_attribute("data-status", "sending")
+
+    second.page.context.set_offline(False)
+    second.finish(2)
+    expect(second.part("message")).to_have_count(4)
+    texts = [each["text"] for each in alice.messages(second.chat_id) if each["role"] == "user"]
+    assert texts == ["Please count to 100.", "Please count to 30."]
+    for window in tabs:
+        window.forgive_offline()
+
+
 def test_what_is_renamed_deleted_and_signed_out_in_one_tab_is_so_in_the_other(
     tabs: tuple[Window, Window], alice: Person
 ) -> None:

@@ -1,6 +1,6 @@
 """The page as a person has it open: what is typed and pressed, and what is seen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +114,19 @@ class Window:
             return text if len(text) >= length else None
 
         return eventually(long_enough, f"{length} characters on the page")
+
+    def go_offline(self, connection_ids: Iterable[str]) -> None:
+        """The whole browser, whose connections are cut: they would outlive its network."""
+        self.page.context.set_offline(True)
+        expect(self.part("status")).to_have_text("You are offline.")
+        assert self.socket is not None
+        with self.socket.expect_event("close"):
+            for connection_id in connection_ids:
+                self.cloud.close_connection(connection_id)
+
+    def forgive_offline(self) -> None:
+        """What the browser itself notes of requests that it could not send."""
+        self.faults = [each for each in self.faults if "ERR_INTERNET_DISCONNECTED" not in each]
 
     @property
     def chat_id(self) -> str:

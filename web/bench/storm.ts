@@ -125,6 +125,8 @@ class Viewer {
       openSocket,
       clock,
       random: Math.random,
+      // It only ever looks on.
+      outbox: { keep: () => undefined, drop: () => undefined, takeOver: () => undefined },
       newMessageId: () => crypto.randomUUID(),
       takeTicket: () => {
         if (this.whole_ms === null) this.attempts += 1;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HttpProblem } from "../src/client/http";
-import { frames, stage } from "./fakes";
+import { FakeOutbox, frames, stage } from "./fakes";
 
 describe("connecting", () => {
   it("takes a ticket for every connection", async () => {
@@ -241,6 +241,59 @@ describe("sending", () => {
     socket.hears({ type: "run.delta", run_id: "run-1", epoch: 1, offset: -1, text: "a" });
     socket.hears({ type: "from.the.future" });
     expect(events).toHaveLength(before);
+  });
+});
+
+describe("the outbox", () => {
+  const kept = { messageId: "message-0", chatId: "chat-1", text: "Hello" };
+
+  it("has a send before it is said, and until it is answered", async () => {
+    const outbox = new FakeOutbox();
+    const { client, open } = stage({ outbox });
+    const socket = await open();
+    const say = socket.send.bind(socket);
+    socket.send = (text) => {
+      expect([...outbox.kept.keys()]).toEqual(["message-1"]);
+      say(text);
+    };
+    client.send("chat-1", "Hello");
+    expect(outbox.kept.get("message-1")).toEqual({ ...kept, messageId: "message-1" });
+    socket.hears({ ...frames.queued() });
+    expect([socket.actions("send").length, outbox.kept.size]).toEqual([1, 0]);
+  });
+
+  it("has nothing that was refused, or that no frame can hold", async () => {
+    const outbox = new FakeOutbox();
+    const { client, clock, open } = stage({ outbox });
+    const socket = await open();
+    client.send("chat-1", "漢".repeat(11_000));
+    expect(outbox.kept.size).toBe(0);
+    await clock.pass(0);
+    client.send("chat-1", "Hello");
+    socket.hears({ type: "error", code: "run_active", message: "No.", ref: "message-2" });
+    expect(outbox.kept.size).toBe(0);
+  });
+
+  it("has what the client before has left: it is said under its id, and told", async () => {
+    const outbox = new FakeOutbox();
+    outbox.keep(kept);
+    const { clock, events, open, socket } = stage({ outbox });
+    await open();
+    expect(events).toContainEqual({ kind: "send_taken_over", send: kept });
+    expect(socket().said).toEqual([
+      { action: "send", chat_id: "chat-1", message_id: "message-0", text: "Hello" },
+    ]);
+    socket().hears({ ...frames.started(1, 0, "message-0") });
+    await clock.pass(20_000);
+    expect([socket().actions("send").length, outbox.kept.size]).toEqual([1, 0]);
+  });
+
+  it("keeps what is unanswered when its client is stopped", () => {
+    const outbox = new FakeOutbox();
+    const { client } = stage({ outbox });
+    client.send(null, "Hello");
+    client.stop();
+    expect([...outbox.kept.keys()]).toEqual(["message-1"]);
   });
 });
 

@@ -1,31 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { type DraftStorage, Drafts } from "../src/page/drafts";
-
-class FakeStorage implements DraftStorage {
-  readonly entries = new Map<string, string>();
-  isFull = false;
-
-  get length(): number {
-    return this.entries.size;
-  }
-
-  key(index: number): string | null {
-    return [...this.entries.keys()][index] ?? null;
-  }
-
-  getItem(key: string): string | null {
-    return this.entries.get(key) ?? null;
-  }
-
-  setItem(key: string, value: string): void {
-    if (this.isFull) throw new Error("QuotaExceededError");
-    this.entries.set(key, value);
-  }
-
-  removeItem(key: string): void {
-    this.entries.delete(key);
-  }
-}
+import { Drafts } from "../src/page/drafts";
+import { FakeStorage } from "./fakes";
 
 describe("drafts", () => {
   let storage: FakeStorage;

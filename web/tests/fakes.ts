@@ -1,8 +1,9 @@
 /** A clock, sockets and frames for tests. The fake socket neither limits nor reorders frames. */
 
 import { ChatClient, type ClientEvent, type ClientOptions } from "../src/client/client";
-import type { Clock, SocketEvents } from "../src/client/ports";
+import type { Clock, KeptSend, Outbox, SocketEvents } from "../src/client/ports";
 import type { RunFrame } from "../src/client/wire";
+import type { DraftStorage } from "../src/page/drafts";
 
 export class FakeClock implements Clock {
   private now_ms = 0;
@@ -67,6 +68,49 @@ export class FakeSocket {
   }
 }
 
+/** Has one client at a time. */
+export class FakeOutbox implements Outbox {
+  readonly kept = new Map<string, KeptSend>();
+
+  keep(send: KeptSend): void {
+    this.kept.set(send.messageId, send);
+  }
+
+  drop(messageId: string): void {
+    this.kept.delete(messageId);
+  }
+
+  takeOver(take: (send: KeptSend) => void): void {
+    for (const send of this.kept.values()) take(send);
+  }
+}
+
+export class FakeStorage implements DraftStorage {
+  readonly entries = new Map<string, string>();
+  isFull = false;
+
+  get length(): number {
+    return this.entries.size;
+  }
+
+  key(index: number): string | null {
+    return [...this.entries.keys()][index] ?? null;
+  }
+
+  getItem(key: string): string | null {
+    return this.entries.get(key) ?? null;
+  }
+
+  setItem(key: string, value: string): void {
+    if (this.isFull) throw new Error("QuotaExceededError");
+    this.entries.set(key, value);
+  }
+
+  removeItem(key: string): void {
+    this.entries.delete(key);
+  }
+}
+
 export interface Stage {
   readonly client: ChatClient;
   readonly clock: FakeClock;
@@ -93,6 +137,7 @@ export function stage(overrides: Partial<ClientOptions> = {}): Stage {
     },
     clock,
     random: () => 0.5,
+    outbox: new FakeOutbox(),
     newMessageId: () => `message-${(messages += 1)}`,
     takeTicket: async () => `ticket/${(tickets += 1)}`,
     onEvent: (event) => events.push(event),

@@ -7,12 +7,13 @@ function reply(status: number, body: string): HttpReply {
 }
 
 function api(...replies: (HttpReply | Error)[]) {
-  const requests: { url: string; authorization: string | undefined }[] = [];
+  const requests: { url: string; authorization: string | undefined; method: string; body?: string }[] =
+    [];
   const http = new HttpApi({
     baseUrl: "https://api.test",
     idToken: async (renewed) => (renewed ? "new" : "old"),
-    fetch: async (url, { headers }) => {
-      requests.push({ url, authorization: headers["authorization"] });
+    fetch: async (url, { headers, ...rest }) => {
+      requests.push({ url, authorization: headers["authorization"], ...rest });
       const next = replies.shift();
       if (next === undefined) throw new Error("one request too many");
       if (next instanceof Error) throw next;
@@ -25,7 +26,7 @@ function api(...replies: (HttpReply | Error)[]) {
 it("asks with the ID token and escapes what goes into the address", async () => {
   const { http, requests } = api(reply(200, '{"messages":[],"next_cursor":null}'));
   await http.messages("a/b", "c&d");
-  expect(requests).toEqual([
+  expect(requests).toMatchObject([
     { url: "https://api.test/chats/a%2Fb/messages?cursor=c%26d", authorization: "Bearer old" },
   ]);
 });
@@ -56,4 +57,12 @@ it("names every failure by a code", async () => {
 
 it("takes an empty answer to a deletion", async () => {
   await expect(api(reply(204, "")).http.deleteChat("x")).resolves.toBeUndefined();
+});
+
+it("deletes the account by its address", async () => {
+  const { http, requests } = api(reply(202, '{"closed_at":"2030-01-01T00:00:00.000Z"}'));
+  await http.deleteAccount("a@b.test");
+  expect(requests).toMatchObject([
+    { url: "https://api.test/me", method: "DELETE", body: '{"email":"a@b.test"}' },
+  ]);
 });

@@ -1,14 +1,15 @@
 /**
  * The protocol client: sends, follows and cancels runs over a connection that may come and go.
  *
- * Owns what is still unanswered and when it is said again. What a frame does to a run's text is
+ * Owns what is still unanswered and when it is said again; a send that is unanswered when its client
+ * ends is kept in the outbox, for the next one. What a frame does to a run's text is
  * `transcript.ts`'s business; sockets and tickets are `connection.ts`'s. Whatever happens is told
  * to one listener as a `ClientEvent`.
  */
 
 import { type Backoff, patientDelay_ms } from "./backoff";
 import { Connection, type ConnectionState } from "./connection";
-import type { Clock, OpenSocket, Random } from "./ports";
+import type { Clock, KeptSend, OpenSocket, Outbox, Random } from "./ports";
 import { type Transcript, applyFrame, isOver, newTranscript } from "./transcript";
 import { type ErrorFrame, type RunFrame, encodeFrame, fitsInFrame, isOfGateway, readFrame } from "./wire";
 
@@ -16,6 +17,8 @@ export type ClientEvent =
   | { readonly kind: "connection"; readonly state: ConnectionState }
   /** The run was first heard of, or what is known of it changed. */
   | { readonly kind: "run"; readonly run: Transcript; readonly stopping: boolean }
+  /** A send that a client before this one has made; it may have been taken already. */
+  | { readonly kind: "send_taken_over"; readonly send: KeptSend }
   | { readonly kind: "send_rejected"; readonly messageId: string; readonly problem: Problem }
   /** The server knows no such run: it is followed no more. */
   | { readonly kind: "run_lost"; readonly runId: string; readonly problem: Problem }
@@ -35,6 +38,7 @@ export interface ClientOptions {
   readonly openSocket: OpenSocket;
   readonly clock: Clock;
   readonly random: Random;
+  readonly outbox: Outbox;
   /** A new id matching `[A-Za-z0-9_-]{8,64}`, unique for this user. */
   newMessageId(): string;
   takeTicket(): Promise<string>;
@@ -102,9 +106,10 @@ export class ChatClient {
 
   start(): void {
     this.connection.start();
+    this.options.outbox.takeOver((send) => this.takeOver(send));
   }
 
-  /** Ends the connection and forgets everything; the runs themselves go on. */
+  /** Ends the connection and forgets everything; the runs themselves go on, and the outbox keeps its own. */
   stop(): void {
     this.cancelTimer();
     this.sends.clear();
@@ -120,7 +125,8 @@ export class ChatClient {
   /** Sends a message (to a new chat if `chatId` is null) and answers with the id it made for it. */
   send(chatId: string | null, text: string): string {
     const messageId = this.options.newMessageId();
-    const frame = encodeFrame({ action: "send", chat_id: chatId, message_id: messageId, text });
+    const kept: KeptSend = { messageId, chatId, text };
+    const frame = frameOf(kept);
     if (!fitsInFrame(frame)) {
       this.options.clock.after(0, () =>
         this.reject(messageId, {
@@ -131,10 +137,9 @@ export class ChatClient {
       );
       return messageId;
     }
-    const send: UnansweredSend = { frame, tries: 0, refusals: 0, due_ms: 0 };
-    this.sends.set(messageId, send);
-    this.saySend(send);
-    this.arm();
+    // Before it is said: whatever ends this client in between, the next one says it.
+    this.options.outbox.keep(kept);
+    this.begin(messageId, frame);
     return messageId;
   }
 
@@ -163,6 +168,25 @@ export class ChatClient {
     this.sayCancel(followed);
     this.arm();
     this.tellRun(followed);
+  }
+
+  private takeOver(kept: KeptSend): void {
+    if (this.sends.has(kept.messageId)) return;
+    this.begin(kept.messageId, frameOf(kept));
+    this.options.onEvent({ kind: "send_taken_over", send: kept });
+  }
+
+  private begin(messageId: string, frame: string): void {
+    const send: UnansweredSend = { frame, tries: 0, refusals: 0, due_ms: 0 };
+    this.sends.set(messageId, send);
+    this.saySend(send);
+    this.arm();
+  }
+
+  /** Answers whether it was waited for. */
+  private answered(messageId: string): boolean {
+    this.options.outbox.drop(messageId);
+    return this.sends.delete(messageId);
   }
 
   private meet(transcript: Transcript): FollowedRun {
@@ -223,7 +247,7 @@ export class ChatClient {
     // A send is answered by any frame that names its message; a repeated one, by a whole replay.
     if (frame.type === "run.queued" || frame.type === "run.started") {
       // Whoever sends into a chat watches it.
-      if (this.sends.delete(frame.message_id)) this.notedIn.add(frame.chat_id);
+      if (this.answered(frame.message_id)) this.notedIn.add(frame.chat_id);
     }
     if (step.transcript !== before) this.tellRun(followed);
   }
@@ -266,7 +290,7 @@ export class ChatClient {
   }
 
   private reject(messageId: string, problem: Problem): void {
-    this.sends.delete(messageId);
+    this.answered(messageId);
     this.options.onEvent({ kind: "send_rejected", messageId, problem });
   }
 
@@ -354,4 +378,8 @@ export class ChatClient {
   private get now_ms(): number {
     return this.options.clock.nowMs();
   }
+}
+
+function frameOf({ messageId, chatId, text }: KeptSend): string {
+  return encodeFrame({ action: "send", chat_id: chatId, message_id: messageId, text });
 }

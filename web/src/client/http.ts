@@ -7,10 +7,12 @@
 
 import type {
   AccountBody,
+  AccountDeletion,
   ActiveRunBody,
   ChatBody,
   ChatChanges,
   ChatList,
+  ExportBody,
   MessageBody,
   MessageList,
   TicketBody,
@@ -23,6 +25,7 @@ export type ChatPage = ChatList;
 export type Message = MessageBody;
 export type MessagePage = MessageList;
 export type Me = AccountBody;
+export type Export = ExportBody;
 
 export class HttpProblem extends Error {
   constructor(
@@ -73,6 +76,20 @@ export class HttpApi {
 
   messages(chatId: string, cursor: string | null): Promise<MessagePage> {
     return this.call("GET", `${chatPath(chatId)}/messages${query(cursor)}`);
+  }
+
+  /** Within an hour it is always the same one. */
+  startExport(): Promise<Export> {
+    return this.call("POST", "/me/export");
+  }
+
+  readExport(exportId: string): Promise<Export> {
+    return this.call("GET", `/me/export/${encodeURIComponent(exportId)}`);
+  }
+
+  /** Closes the account for good; asked again, it answers the same. */
+  async deleteAccount(email: string): Promise<void> {
+    await this.call("DELETE", "/me", { email } satisfies AccountDeletion);
   }
 
   /** The caller names the answer's shape; it is the server's promise and is not checked here. */

@@ -38,3 +38,19 @@ export interface SocketEvents {
 }
 
 export type OpenSocket = (url: string, events: SocketEvents) => Socket;
+
+/** A send that has no answer yet. */
+export interface KeptSend {
+  readonly messageId: string;
+  /** null: a new chat. */
+  readonly chatId: string | null;
+  readonly text: string;
+}
+
+/** Keeps sends until they are answered, so that they outlive the client that made them. */
+export interface Outbox {
+  keep(send: KeptSend): void;
+  drop(messageId: string): void;
+  /** Calls `take` once for each kept send that no other client is left to send, now and later. */
+  takeOver(take: (send: KeptSend) => void): void;
+}

@@ -1,133 +1,107 @@
 /**
  * The page as a whole: which chat is open, what happens on a click, and where events go.
  *
- * Owns the order of things; how they look is the views' business and how they travel the
- * client's. The open chat's id is the address's hash, so that a reload comes back to it.
+ * Owns the order of things; how they look is the views' business, how they travel the client's, and
+ * what is known of chats, sends and the account theirs.
  */
 
 import { ChatClient, type ClientEvent } from "../client/client";
 import type { ConnectionState } from "../client/connection";
-import { type Chat, type ChatPage, HttpApi, type Me } from "../client/http";
+import { HttpApi } from "../client/http";
 import { type Transcript, isOver } from "../client/transcript";
-import { Identity } from "../identity/cognito";
+import { Account } from "./account";
 import { Answering } from "./answering";
-import { ChatList } from "./chat_list";
-import { Deletions } from "./deletions";
 import { Drafts } from "./drafts";
-import { part, setText } from "./elements";
+import { part } from "./elements";
+import { OpenChat } from "./open_chat";
 import { OtherTabs } from "./other_tabs";
+import { StoredOutbox } from "./outbox";
+import { PastChats } from "./past_chats";
+import { Problems } from "./problems";
+import { Sends } from "./sends";
+import { type Ending, Session } from "./session";
 import { SidebarView } from "./sidebar_view";
-import { SignInView } from "./sign_in_view";
 import { statusInWords } from "./status";
-import { type Config, clock, newMessageId, openSocket } from "./surroundings";
-import { Thread } from "./thread";
+import { type Config, clock, newMessageId, openSocket, request, tab } from "./surroundings";
+import type { Thread } from "./thread";
 import { ThreadView } from "./thread_view";
-import { codeOf, firstWords, sentenceFor } from "./words";
-
-/** Why the page was reloaded, for the page that comes after. */
-const NOTICE_KEY = "chatcore.notice";
-
-/** API Gateway itself gives up after 30 s. */
-const REQUEST_TIMEOUT_MS = 35_000;
-
-/** How long after a first answer to look whether the server has named the chat. */
-const TITLE_LOOKS_MS = [1_000, 3_000, 10_000];
+import { codeOf, firstWords } from "./words";
 
 export class App {
-  private readonly identity: Identity;
+  private readonly problems = new Problems(() => this.leave("unauthorized"));
+  private readonly session: Session;
   private readonly http: HttpApi;
   private readonly client: ChatClient;
-  private readonly signInView: SignInView;
   private readonly sidebar: SidebarView;
   private readonly threadView: ThreadView;
-  private readonly chatView = part("chat-view", HTMLElement);
-  private readonly error = part("error", HTMLElement);
-  private readonly toast = part("toast", HTMLElement);
-  private readonly toastText = part("toast-text", HTMLElement);
-  private readonly undoButton = part("undo-delete", HTMLButtonElement);
+  private readonly account: Account;
+  private readonly chats: PastChats;
+  private readonly openChat: OpenChat;
 
   private connection: ConnectionState = "stopped";
   private wasConnected = false;
-  private thread = new Thread(null);
-  /** Where a send on its way belongs, as another chat may be open when its answer comes. */
-  private readonly sends = new Map<string, { thread: Thread; text: string }>();
-  private readonly chats = new ChatList();
-  private readonly knownTitles = new Map<string, string>();
-  private readonly awaitingTitle = new Set<string>();
+  private readonly sends = new Sends();
   private readonly answering = new Answering();
   private readonly otherTabs = new OtherTabs((news) => {
-    if (news.kind === "signed_out") this.startOver();
+    if (news.kind === "signed_out") this.session.startOver();
     else this.lookAgain();
   });
   private readonly drafts = new Drafts(localStorage);
-  private readonly deletions = new Deletions(
-    clock,
-    (chat) => void this.trying(() => this.tellDeletion(chat)),
-    (chat) => this.showDeletion(chat),
-  );
+  private readonly outbox = new StoredOutbox(localStorage, tab, () => Date.now());
 
   constructor(config: Config) {
-    this.identity = new Identity({
-      url: config.cognito_url,
-      clientId: config.user_pool_client_id,
-      storage: localStorage,
-    });
+    const { problems } = this;
+    this.session = new Session(config, problems, () => this.enter());
     this.http = new HttpApi({
       baseUrl: config.http_url,
-      fetch: (url, request) =>
-        fetch(url, {
-          ...request,
-          // A page that goes takes its requests along, but for those that may outlive it.
-          keepalive: request.method === "DELETE",
-          signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-        }),
-      idToken: (renewed) => this.identity.idToken(renewed),
+      fetch: request,
+      idToken: (renewed) => this.session.idToken(renewed),
     });
     this.client = new ChatClient({
       wsUrl: config.ws_url,
       openSocket,
       clock,
       random: Math.random,
+      outbox: this.outbox,
       newMessageId,
       takeTicket: () => this.http.takeTicket(),
       onEvent: (event) => this.happened(event),
     });
-    this.signInView = new SignInView({
-      signIn: (email, password) => this.acting(() => this.signIn(email, password)),
-      prove: (code) =>
-        this.acting(async () => {
-          await this.identity.prove(code);
-          this.enter();
-        }),
-      signUp: (email, password) =>
-        this.acting(async () => {
-          if (await this.identity.signUp(email, password)) await this.signIn(email, password);
-          else this.signInView.askForCode();
-        }),
-      confirm: (email, code, password) =>
-        this.acting(async () => {
-          await this.identity.confirm(email, code);
-          await this.signIn(email, password);
-        }),
-      sendCodeAgain: (email) => this.acting(() => this.identity.sendCodeAgain(email)),
+    this.chats = new PastChats({
+      http: this.http,
+      problems,
+      otherTabs: this.otherTabs,
+      changed: () => this.show(),
+      gone: (chatId) => this.drafts.keep(chatId, ""),
+      cameBack: (chatId) => this.openChat.goTo(chatId),
+    });
+    this.openChat = new OpenChat({
+      http: this.http,
+      client: this.client,
+      chats: this.chats,
+      problems,
+      threadOf: (chatId) => this.sends.threadOf(chatId),
+      opened: () => this.chatOpened(),
+      changed: () => this.show(),
     });
     this.sidebar = new SidebarView({
-      newChat: () => this.goTo(null),
-      moreChats: () => void this.acting(() => this.loadOlderChats()),
-      signOut: () => this.leave(),
+      newChat: () => this.openChat.goTo(null),
+      moreChats: () => void problems.acting(() => this.chats.loadOlder()),
+      signOut: () => this.leave("signed_out"),
     });
+    this.account = new Account(this.http, problems, this.sidebar, () =>
+      this.leave("account_deleted"),
+    );
     this.threadView = new ThreadView({
       send: (text) => this.send(text),
       written: (text) => this.drafts.keep(this.thread.chatId, text),
-      rename: (title) => void this.acting(() => this.rename(title)),
+      rename: (title) => void problems.acting(() => this.rename(title)),
       stop: () => this.stop(),
       deleteChat: () => this.deleteChat(),
-      olderMessages: () => void this.acting(() => this.loadOlder(this.thread)),
+      olderMessages: () => void problems.acting(() => this.openChat.loadOlder()),
     });
-    this.undoButton.addEventListener("click", () => this.undoDelete());
-    window.addEventListener("pagehide", () => this.deletions.flush());
     window.addEventListener("hashchange", () => {
-      if (this.identity.isSignedIn) void this.open(hashChatId());
+      if (this.session.isSignedIn) void this.openChat.openNamed();
     });
     window.addEventListener("online", () => {
       this.client.wake();
@@ -141,161 +115,52 @@ export class App {
   }
 
   start(): void {
-    if (this.identity.isSignedIn) this.enter();
-    else this.signInView.show();
-    const notice = sessionStorage.getItem(NOTICE_KEY);
-    sessionStorage.removeItem(NOTICE_KEY);
-    if (notice !== null) this.showError(sentenceFor(notice));
-  }
-
-  private async signIn(email: string, password: string): Promise<void> {
-    try {
-      await this.identity.signIn(email, password);
-    } catch (problem) {
-      if (codeOf(problem) === "second_factor_needed") {
-        this.signInView.askForSecondFactor();
-        return;
-      }
-      if (codeOf(problem) === "not_confirmed") {
-        this.signInView.askForCode();
-        await this.identity.sendCodeAgain(email);
-      }
-      throw problem;
-    }
-    this.enter();
+    this.session.start();
   }
 
   private enter(): void {
-    this.signInView.hide();
-    this.chatView.hidden = false;
+    part("chat-view", HTMLElement).hidden = false;
+    void this.openChat.openNamed();
+    // Once a chat is open: what an earlier page has left unsent is shown where it belongs.
     this.client.start();
-    void this.trying(() => this.findAnswers());
-    void this.open(hashChatId());
+    void this.problems.trying(() => this.findAnswers());
   }
 
-  /** By a reload, so that nothing of this user stays on the page for the next one. */
-  private leave(): void {
-    this.deletions.flush();
-    this.identity.signOut();
+  private leave(ending: Ending): void {
+    this.chats.flush();
+    this.session.end(ending);
     this.drafts.clear();
+    this.outbox.clear();
     this.otherTabs.tell({ kind: "signed_out" });
-    this.startOver();
+    this.session.startOver();
   }
 
-  private startOver(): void {
-    history.replaceState(null, "", location.pathname);
-    location.reload();
+  private get thread(): Thread {
+    return this.openChat.thread;
   }
 
-  /** Runs one action of the user's; what goes wrong is told in words. */
-  private acting(action: () => Promise<void>): Promise<void> {
-    this.showError(null);
-    return this.trying(action);
-  }
-
-  private async trying(action: () => Promise<void>): Promise<void> {
-    try {
-      await action();
-    } catch (problem) {
-      this.failed(codeOf(problem));
-    }
-  }
-
-  private failed(code: string, retryAt: string | null = null): void {
-    if (code === "unauthorized") {
-      sessionStorage.setItem(NOTICE_KEY, code);
-      this.leave();
-    } else {
-      this.showError(sentenceFor(code, retryAt));
-    }
-  }
-
-  private showError(sentence: string | null): void {
-    setText(this.error, sentence ?? "");
-    this.error.hidden = sentence === null;
-  }
-
-  private goTo(chatId: string | null): void {
-    if (hashChatId() === chatId) void this.open(chatId);
-    else location.hash = chatId ?? "";
-  }
-
-  private async open(chatId: string | null): Promise<void> {
-    const thread = new Thread(chatId);
-    this.thread = thread;
-    this.client.watch(chatId);
-    this.threadView.takeUp(this.drafts.of(chatId));
+  private chatOpened(): void {
+    this.threadView.takeUp(this.drafts.of(this.thread.chatId));
     this.show();
     this.threadView.focusComposer();
-    await this.acting(() => this.read(thread));
   }
 
-  /** The thread's chat as it is now, with the run that is active in it. */
-  private async read(thread: Thread): Promise<void> {
-    const { chatId } = thread;
-    if (chatId === null) return;
-    try {
-      // In this order: a run that ends in between is then in the messages, and not lost.
-      const chat = await this.http.chat(chatId);
-      if (this.thread !== thread) return;
-      this.putInList(chat);
-      const page = await this.http.messages(chatId, null);
-      thread.addNewest(page.messages, page.next_cursor);
-      this.messagesCame(thread);
-      if (this.thread !== thread || chat.active_run === null) return;
-      this.client.follow(chat.active_run.run_id, {
-        chatId,
-        messageId: chat.active_run.message_id,
-      });
-    } catch (problem) {
-      if (this.thread !== thread) return;
-      if (codeOf(problem) === "chat_not_found") {
-        this.forget(chatId);
-        this.thread = new Thread(null);
-        this.client.watch(null);
-        this.show();
-        history.replaceState(null, "", location.pathname);
-      }
-      throw problem;
-    }
-  }
-
-  /** Another tab or another device may have gone on with these chats, or has just sent something. Nobody asked for this, so an
-   * unreachable service is no news; a hidden page looks when it is seen again. */
+  /**
+   * Another tab or another device may have gone on with these chats, or has just sent something. Nobody
+   * asked for this, so an unreachable service is no news; a hidden page looks when it is seen again.
+   */
   private lookAgain(): void {
-    if (!this.identity.isSignedIn || document.visibilityState !== "visible") return;
-    for (const look of [this.loadChats(), this.read(this.thread)]) {
+    if (!this.session.isSignedIn || document.visibilityState !== "visible") return;
+    for (const look of [this.chats.loadNewest(), this.openChat.read()]) {
       look.catch((problem: unknown) => {
-        if (codeOf(problem) !== "network") this.failed(codeOf(problem));
+        if (codeOf(problem) !== "network") this.problems.tell(codeOf(problem));
       });
     }
-  }
-
-  private async loadOlder(thread: Thread): Promise<void> {
-    const { chatId, cursor } = thread;
-    if (chatId === null || cursor === null) return;
-    const page = await this.http.messages(chatId, cursor);
-    thread.addOlder(page.messages, page.next_cursor);
-    this.messagesCame(thread);
-  }
-
-  private messagesCame({ chatId, cursor, firstUserText }: Thread): void {
-    if (chatId !== null && cursor === null && firstUserText !== null) {
-      this.knownTitles.set(chatId, firstWords(firstUserText));
-    }
-    this.show();
-  }
-
-  private async loadChats(): Promise<void> {
-    const before = this.chats.listed;
-    const page = await this.http.chats(null);
-    this.chats.addNewest(this.withoutDeleted(page), before);
-    this.show();
   }
 
   /** Answers went on while there was no page: chats that are not open show it, too. */
   private async findAnswers(): Promise<void> {
-    const [me] = await Promise.all([this.loadAccount(), this.loadChats()]);
+    const [me] = await Promise.all([this.account.load(), this.chats.loadNewest()]);
     await this.answering.find(
       me.usage.active_runs,
       this.chats.all.map((chat) => chat.chat_id),
@@ -305,28 +170,10 @@ export class App {
     );
   }
 
-  private async loadOlderChats(): Promise<void> {
-    if (this.chats.cursor === null) return;
-    this.chats.addOlder(this.withoutDeleted(await this.http.chats(this.chats.cursor)));
-    this.show();
-  }
-
-  /** The server does not know yet of deletions that may be taken back. */
-  private withoutDeleted(page: ChatPage): ChatPage {
-    return { ...page, chats: page.chats.filter((chat) => !this.deletions.holds(chat.chat_id)) };
-  }
-
-  private async loadAccount(): Promise<Me> {
-    const me = await this.http.me();
-    this.sidebar.showAccount(me);
-    return me;
-  }
-
   private send(text: string): void {
-    this.showError(null);
+    this.problems.clear();
     const messageId = this.client.send(this.thread.chatId, text);
-    this.sends.set(messageId, { thread: this.thread, text });
-    this.thread.addSend(messageId, text);
+    this.sends.add(messageId, this.thread, text);
     this.show();
   }
 
@@ -337,41 +184,14 @@ export class App {
 
   private async rename(title: string): Promise<void> {
     const { chatId } = this.thread;
-    if (chatId === null) return;
-    this.putInList(await this.http.rename(chatId, title));
-    this.otherTabs.tell({ kind: "changed" });
+    if (chatId !== null) await this.chats.rename(chatId, title);
   }
 
   private deleteChat(): void {
     const chat = this.chats.find(this.thread.chatId);
     if (chat === undefined) return;
-    this.deletions.put(chat);
-    this.forget(chat.chat_id);
-    this.goTo(null);
-  }
-
-  private undoDelete(): void {
-    const chat = this.deletions.undo();
-    if (chat === null) return;
-    this.putInList(chat);
-    this.goTo(chat.chat_id);
-  }
-
-  private async tellDeletion(chat: Chat): Promise<void> {
-    try {
-      await this.http.deleteChat(chat.chat_id);
-      this.drafts.keep(chat.chat_id, "");
-      this.otherTabs.tell({ kind: "changed" });
-    } catch (problem) {
-      if (codeOf(problem) === "chat_not_found") return;
-      this.putInList(chat);
-      throw problem;
-    }
-  }
-
-  private showDeletion(chat: Chat | null): void {
-    this.toast.hidden = chat === null;
-    setText(this.toastText, chat === null ? "" : `“${this.titleOf(chat)}” was deleted.`);
+    this.chats.delete(chat);
+    this.openChat.goTo(null);
   }
 
   private happened(event: ClientEvent): void {
@@ -385,19 +205,22 @@ export class App {
       case "run":
         this.runChanged(event.run, event.stopping);
         break;
+      case "send_taken_over":
+        this.sends.takeOver(event.send, this.thread);
+        break;
       case "send_rejected":
         this.sendRejected(event.messageId);
-        this.failed(event.problem.code, event.problem.retryAt);
+        this.problems.tell(event.problem.code, event.problem.retryAt);
         break;
       case "run_lost":
         this.answering.lost(event.runId);
-        if (this.thread.dropAnswer(event.runId)) this.failed(event.problem.code);
+        if (this.thread.dropAnswer(event.runId)) this.problems.tell(event.problem.code);
         break;
       case "problem":
-        this.failed(event.problem.code, event.problem.retryAt);
+        this.problems.tell(event.problem.code, event.problem.retryAt);
         break;
       case "unauthorized":
-        this.failed("unauthorized");
+        this.problems.tell("unauthorized");
         break;
     }
     this.show();
@@ -414,82 +237,36 @@ export class App {
     this.answering.heard(run);
     if (!isOver(run.status)) return;
     if (run.chatId !== null) {
-      this.moveToTop(run.chatId);
-      this.namedLater(run.chatId);
+      this.chats.moveToTop(run.chatId);
+      this.chats.answered(run.chatId);
     }
-    void this.trying(async () => void (await this.loadAccount()));
+    void this.problems.trying(async () => void (await this.account.load()));
   }
 
   private sendAccepted(messageId: string, chatId: string | null): void {
-    const send = this.sends.get(messageId);
-    if (send === undefined || chatId === null) return;
-    this.sends.delete(messageId);
+    const send = chatId === null ? null : this.sends.answered(messageId);
+    if (send === null || chatId === null) return;
     this.otherTabs.tell({ kind: "changed" });
     if (send.thread.chatId !== null) {
-      this.moveToTop(chatId);
+      this.chats.moveToTop(chatId);
       return;
     }
-    send.thread.chatId = chatId;
-    if (this.thread === send.thread) {
-      history.replaceState(null, "", `#${chatId}`);
-      this.client.watch(chatId);
-    }
-    this.knownTitles.set(chatId, firstWords(send.text));
-    void this.trying(async () => {
-      this.putInList(await this.http.chat(chatId));
+    this.openChat.begun(send.thread, chatId);
+    // What has been said since is not told by the answer.
+    if (send.isTakenOver) void this.problems.trying(() => this.openChat.read());
+    this.chats.begins(chatId, send.text);
+    void this.problems.trying(async () => {
+      this.chats.put(await this.http.chat(chatId));
       // A short answer may have been over before the chat was in the list.
-      if (send.thread.active === null) this.namedLater(chatId);
+      if (send.thread.active === null) this.chats.answered(chatId);
     });
   }
 
-  private namedLater(chatId: string): void {
-    const chat = this.chats.find(chatId);
-    if (chat === undefined || chat.title !== null || this.awaitingTitle.has(chatId)) return;
-    this.awaitingTitle.add(chatId);
-    this.lookForTitle(chatId, TITLE_LOOKS_MS);
-  }
-
-  /** The server names a chat that nobody has named, some time after its first answer. */
-  private lookForTitle(chatId: string, looks_ms: readonly number[]): void {
-    const [pause_ms, ...later_ms] = looks_ms;
-    if (pause_ms === undefined) {
-      this.awaitingTitle.delete(chatId);
-      return;
-    }
-    const named = (chat: Chat) => {
-      if (chat.title === null) this.lookForTitle(chatId, later_ms);
-      else this.putInList(chat);
-    };
-    // Whatever fails here, the chat has its first words for a title.
-    clock.after(pause_ms, () => void this.http.chat(chatId).then(named, () => undefined));
-  }
-
   private sendRejected(messageId: string): void {
-    const send = this.sends.get(messageId);
-    if (send === undefined) return;
-    this.sends.delete(messageId);
+    const send = this.sends.answered(messageId);
+    if (send === null) return;
     send.thread.takeBack(messageId);
     this.threadView.giveBack(send.text);
-  }
-
-  private putInList(chat: Chat): void {
-    if (this.deletions.holds(chat.chat_id)) return;
-    this.chats.put(chat);
-    this.show();
-  }
-
-  private moveToTop(chatId: string): void {
-    const chat = this.chats.find(chatId);
-    if (chat) this.putInList({ ...chat, last_active_at: new Date().toISOString() });
-  }
-
-  private forget(chatId: string): void {
-    this.chats.remove(chatId);
-    this.show();
-  }
-
-  private titleOf(chat: Chat): string {
-    return chat.title ?? this.knownTitles.get(chat.chat_id) ?? "New chat";
   }
 
   private show(): void {
@@ -498,13 +275,13 @@ export class App {
     this.sidebar.showChats(
       this.chats.all,
       thread.chatId,
-      (each) => this.titleOf(each),
+      (each) => this.chats.titleOf(each),
       this.answering.chats,
-      this.chats.cursor !== null,
+      this.chats.hasMore,
     );
     const active = thread.active;
     this.threadView.show({
-      title: chat ? this.titleOf(chat) : firstWords(thread.firstUserText ?? "New chat"),
+      title: chat ? this.chats.titleOf(chat) : firstWords(thread.firstUserText ?? "New chat"),
       entries: thread.entries(),
       hasOlder: thread.cursor !== null,
       canDelete: thread.chatId !== null,
@@ -517,8 +294,4 @@ export class App {
       }),
     });
   }
-}
-
-function hashChatId(): string | null {
-  return location.hash.length > 1 ? decodeURIComponent(location.hash.slice(1)) : null;
 }

@@ -1,6 +1,7 @@
 /** The browser as the protocol client wants to see it, and the settings this page is served with. */
 
-import type { Clock, OpenSocket } from "../client/ports";
+import type { Clock, Fetch, OpenSocket } from "../client/ports";
+import type { Tab } from "./outbox";
 
 export interface Config {
   readonly http_url: string;
@@ -25,6 +26,17 @@ export const clock: Clock = {
   },
 };
 
+/** API Gateway itself gives up after 30 s. */
+const REQUEST_TIMEOUT_MS = 35_000;
+
+export const request: Fetch = (url, asked) =>
+  fetch(url, {
+    ...asked,
+    // A page that goes takes its requests along, but for those that may outlive it.
+    keepalive: asked.method === "DELETE",
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+  });
+
 export const openSocket: OpenSocket = (url, events) => {
   const socket = new WebSocket(url);
   socket.onopen = () => events.onOpen();
@@ -39,4 +51,24 @@ export const openSocket: OpenSocket = (url, events) => {
 export function newMessageId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export const tab: Tab = {
+  hold(name, held) {
+    const locks = locksOf(navigator);
+    if (locks === undefined) return held();
+    void locks.request(name, () => {
+      held();
+      // Until the tab is closed.
+      return new Promise<never>(() => undefined);
+    });
+  },
+  onStored(look) {
+    if (locksOf(navigator) !== undefined) window.addEventListener("storage", look);
+  },
+};
+
+/** Missing on plain-http pages other than localhost: there a tab takes what it finds when it is opened. */
+function locksOf(browser: Partial<Navigator>): LockManager | undefined {
+  return browser.locks;
 }

@@ -61,6 +61,11 @@ export class Thread {
     return [...this.answers.values()].at(-1)?.transcript ?? null;
   }
 
+  /** Nothing has been said in it. */
+  get isBlank(): boolean {
+    return this.stored.length === 0 && this.own.length === 0;
+  }
+
   get firstUserText(): string | null {
     const stored = this.stored.find((message) => message.role === "user");
     return stored?.text ?? this.own[0]?.text ?? null;

@@ -1,5 +1,6 @@
 /** What the page says: stable codes and numbers in words. The codes' meaning is the server's. */
 
+import type { Export } from "../client/http";
 import type { Wait } from "../client/transcript";
 import type { Usage } from "../client/wire";
 
@@ -9,10 +10,13 @@ const SENTENCES: Readonly<Record<string, string>> = {
   body_too_large: "The message is too long.",
   budget_exhausted: "Your token budget is used up.",
   busy: "The service is busy. Please try again in a moment.",
+  confirmation_wrong: "That is not the address of this account. Nothing was deleted.",
   chat_not_found: "There is no such chat any more.",
   cursor_invalid: "This list has changed. Please reload the page.",
   engine_error: "The model failed while answering. Please try again.",
   engine_unavailable: "No model could answer in time. Please try again.",
+  export_failed: "Your data could not be put together. Please try again in an hour.",
+  export_not_found: "These files are gone. Please ask for them again.",
   frame_too_large: "The message is too long.",
   internal_error: "Something went wrong on our side. Please try again.",
   message_conflict: "This message was already sent with another text. Please send it again.",
@@ -90,6 +94,32 @@ export function usageInWords(usage: Usage): string {
   );
   const known = usage.cached_tokens === 0 ? "" : ` (${cached} of them cached)`;
   return `${read} tokens read${known}, ${written} written`;
+}
+
+/** Of an export: what it holds, and for how long its links are good. */
+export function exportInWords({ counts, files, made_at, links_end_at }: Export): string {
+  const parts = [
+    counted(counts?.["chat"] ?? 0, "chat"),
+    counted(counts?.["message"] ?? 0, "message"),
+  ].join(" and ");
+  const made = made_at === null ? "" : `, as of ${clockTime(made_at)}`;
+  const until = links_end_at === null ? "" : ` The links work until ${clockTime(links_end_at)}.`;
+  return `Ready: ${parts} in ${counted(files.length, "file")}${made}.${until}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function clockTime(rfc3339: string): string {
+  return new Date(rfc3339).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+/** Of a file, as coarse as one wants to know it. */
+export function sizeInWords(bytes: number): string {
+  return bytes < 1_000_000
+    ? `${Math.max(1, Math.round(bytes / 1_000)).toLocaleString("en")} kB`
+    : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
 export function codeOf(problem: unknown): string {
