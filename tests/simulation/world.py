@@ -307,7 +307,7 @@ class World:
             self.sockets.open[connection_id] = device.client.receive
 
             def say(frame: dict[str, Any], connection_id: str = connection_id) -> None:
-                self._in_background(self._hear(user, connection_id, frame))
+                self._in_background(self._hear(device, user, connection_id, frame))
 
             device.client.connect(say)
             await asyncio.sleep(self.rng.expovariate(1 / self.plan.connection_s))
@@ -323,8 +323,10 @@ class World:
 
     # ── Lambdas ──
 
-    async def _hear(self, user: User, connection_id: str, frame: dict[str, Any]) -> None:
-        """What a client says reaches the WebSocket's Lambda."""
+    async def _hear(
+        self, device: Device, user: User, connection_id: str, frame: dict[str, Any]
+    ) -> None:
+        """What a client says reaches the WebSocket's Lambda. When that fails, the gateway says so itself."""
         await asyncio.sleep(self.rng.uniform(0.005, 0.3))
         event = {
             "requestContext": {
@@ -334,7 +336,9 @@ class World:
             "body": json.dumps(frame),
         }
         self.journal.note(connection_id, "says", frame)
-        await self._call(lambda who: self._ws_message.handler(event, Context()))
+        answered = await self._call(lambda who: self._ws_message.handler(event, Context()))
+        if not answered and self.sockets.open.get(connection_id) == device.client.receive:
+            device.client.ask_again_sooner()
 
     async def _call(self, function: Callable[[str], Any]) -> bool:
         """Invoke a Lambda; whether its caller gets an answer, be it a refusal."""
