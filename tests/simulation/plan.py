@@ -71,8 +71,9 @@ UPSETS = ("kill", "drain", "doze", "stop", "engine_down", "cut_off")
 @dataclass(frozen=True, slots=True)
 class Plan:
     """users, devices, prompts: each user's; storm_s: how long things go wrong; upsets: what happens to
-    workers, every upset_every_s; skew_ms: how far the clocks are off at most; token_s: the engine's
-    mean time for a piece; tiers: with how long a run goes on without a viewer."""
+    workers, every upset_every_s; skew_ms: how far the clocks are off at most; clocks_apart: whether
+    those of two workers are off by that much, one behind and one ahead; token_s: the engine's mean time
+    for a piece; tiers: with how long a run goes on without a viewer."""
 
     users: int
     devices: int
@@ -92,6 +93,7 @@ class Plan:
     impatience: float
     deletes: float
     tiers: Tiers
+    clocks_apart: bool = False
 
     @property
     def most_answers(self) -> int:
@@ -104,7 +106,9 @@ def drawn(rng: random.Random) -> Plan:
     kind = rng.random()
     if kind < 0.4:
         return _about_leases(plan, rng)
-    return _about_slots(plan, rng) if kind < 0.6 else plan
+    if kind < 0.6:
+        return _about_slots(plan, rng)
+    return _about_clocks(plan, rng) if kind < 0.68 else plan
 
 
 def _about_slots(plan: Plan, rng: random.Random) -> Plan:
@@ -159,6 +163,34 @@ def _about_leases(plan: Plan, rng: random.Random) -> Plan:
         token_s=rng.choice((1.0, 2.0)),
         connection_s=rng.choice((5.0, 20.0, 1_000.0)),
         cancels=rng.choice((0.0, 0.3)),
+        deletes=0.0,
+        tiers=DEFAULTS,
+    )
+
+
+def _about_clocks(plan: Plan, rng: random.Random) -> Plan:
+    """One of two workers loses touch in the midst of an answer, while the other has its job too; their
+    clocks are as far apart as they may be. Then a moment decides whether both take the run for theirs, and
+    nothing else happens that could keep them from it."""
+    return replace(
+        plan,
+        users=1,
+        devices=1,
+        prompts=1,
+        workers=2,
+        slots=1,
+        storm_s=rng.uniform(60, 90),
+        rates=Rates(job_twice=1.0),
+        upsets=("cut_off",),
+        upset_every_s=rng.uniform(10, 30),
+        skew_ms=5_000,
+        clocks_apart=True,
+        token_s=2.0,
+        connection_s=1_000.0,
+        watches=0.0,
+        cancels=0.0,
+        repeats=0.0,
+        impatience=0.0,
         deletes=0.0,
         tiers=DEFAULTS,
     )

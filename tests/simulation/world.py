@@ -433,6 +433,8 @@ class World:
         while not self._closing:
             generation += 1
             skew = self._skew_ms()
+            if self.plan.clocks_apart:
+                skew = self.plan.skew_ms * (1 if number % 2 else -1)
             employee = self.staff[number] = self._hire(f"worker-{number}.{generation}", skew)
             process = employee.process
             self.journal.note(process.name, "starts", f"clock {skew} ms ahead")
