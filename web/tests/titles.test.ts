@@ -19,6 +19,7 @@ describe("titles", () => {
   let answers: (Chat | HttpProblem)[];
   let looks: number[];
   let named: (string | null)[];
+  let listed: boolean;
   let titles: Titles;
 
   beforeEach(() => {
@@ -26,13 +27,19 @@ describe("titles", () => {
     answers = [];
     looks = [];
     named = [];
+    listed = true;
     const read = async (): Promise<Chat> => {
       looks.push(clock.nowMs());
       const next = answers.shift() ?? chat(null);
       if (next instanceof Error) throw next;
       return next;
     };
-    titles = new Titles(clock, read, ({ title }) => named.push(title));
+    titles = new Titles(
+      clock,
+      read,
+      () => listed,
+      ({ title }) => named.push(title),
+    );
   });
 
   it("are the server's, else a chat's first words", () => {
@@ -57,6 +64,18 @@ describe("titles", () => {
     titles.answered(chat(null));
     await clock.pass(1_000);
     expect(looks).toHaveLength(4);
+  });
+
+  it("are not looked for once the chat is deleted, and are when that is taken back and answered", async () => {
+    titles.answered(chat(null));
+    await clock.pass(1_000);
+    listed = false;
+    await clock.pass(60_000);
+    expect(looks).toEqual([1_000]);
+    listed = true;
+    titles.answered(chat(null));
+    await clock.pass(1_000);
+    expect(looks).toHaveLength(2);
   });
 
   it("are not looked for where there is one, nor after a trouble", async () => {

@@ -35,7 +35,12 @@ export class PastChats {
 
   constructor(private readonly options: PastChatsOptions) {
     const { http, problems } = options;
-    this.titles = new Titles(clock, (chatId) => http.chat(chatId), (chat) => this.put(chat));
+    this.titles = new Titles(
+      clock,
+      (chatId) => http.chat(chatId),
+      (chatId) => this.find(chatId) !== undefined,
+      (chat) => this.put(chat),
+    );
     this.deletions = new Deletions(
       clock,
       (chat) => void problems.trying(() => this.tellDeletion(chat)),

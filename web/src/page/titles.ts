@@ -19,6 +19,7 @@ export class Titles {
   constructor(
     private readonly clock: Clock,
     private readonly read: (chatId: string) => Promise<Chat>,
+    private readonly isListed: (chatId: string) => boolean,
     private readonly named: (chat: Chat) => void,
   ) {}
 
@@ -48,7 +49,11 @@ export class Titles {
       if (chat.title === null) this.look(chatId, later_ms);
       else this.named(chat);
     };
-    // Whatever fails here, the chat has its first words for a title.
-    this.clock.after(pause_ms, () => void this.read(chatId).then(came, () => undefined));
+    this.clock.after(pause_ms, () => {
+      // One that is deleted meanwhile is not asked for.
+      if (!this.isListed(chatId)) this.awaited.delete(chatId);
+      // Whatever fails here, the chat has its first words for a title.
+      else void this.read(chatId).then(came, () => undefined);
+    });
   }
 }
