@@ -57,7 +57,7 @@ def test_two_tabs_show_the_same_answer_while_it_is_made(
     first.send("My dog is called Biscuit.")
     first.finish(1)
     # A chat of the other tab's comes up by itself.
-    expect(second.part("chat-item")).to_have_count(1)
+    expect(second.part("chat-item")).to_have_count(1, timeout=TIMEOUT_MS)
     second.part("chat-item").click()
     second.finish(1)
 
@@ -69,7 +69,7 @@ def test_what_one_tab_could_not_send_the_other_sends_once_that_is_closed(
 ) -> None:
     first, second = tabs
     first.send("Please count to 100.")
-    expect(second.part("chat-item")).to_have_count(1)
+    expect(second.part("chat-item")).to_have_count(1, timeout=TIMEOUT_MS)
     second.part("chat-item").click()
     second.until_length(10)
     run_id = alice.get(f"/chats/{first.chat_id}")["active_run"]["run_id"]

@@ -53,6 +53,9 @@ export function newMessageId(): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** What a tab stores may be seen before its name is asked for: browsers do not keep the two in order. */
+const STORED_BEFORE_NAMED_MS = 1_000;
+
 export const tab: Tab = {
   hold(name, held) {
     const locks = locksOf(navigator);
@@ -64,7 +67,8 @@ export const tab: Tab = {
     });
   },
   onStored(look) {
-    if (locksOf(navigator) !== undefined) window.addEventListener("storage", look);
+    if (locksOf(navigator) === undefined) return;
+    window.addEventListener("storage", () => void clock.after(STORED_BEFORE_NAMED_MS, look));
   },
 };
 
