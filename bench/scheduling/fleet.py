@@ -22,6 +22,7 @@ from bench.scheduling.machine import Machine
 from bench.scheduling.ours import Shared, run_of
 from chatcore.domain import ledger as accounts
 from chatcore.domain.beat import Beat, expected_starts_per_s
+from chatcore.domain.calendar import weights_beside
 from chatcore.domain.errors import Refusal
 from chatcore.domain.lanes import BY_PRIORITY
 from chatcore.domain.ledger import Ledger
@@ -158,11 +159,8 @@ class Fleet:
             slot_s=self._pace.slot_s(),
         )
         for tier, shared in self.tiers.items():
-            weights = {
-                each: DEFAULTS[each].weight
-                for each, line in self.tiers.items()
-                if each is tier or any(line.calendar.backlog.waiting.values())
-            }
+            calendars = {each: line.calendar for each, line in self.tiers.items()}
+            weights = weights_beside(tier, calendars, DEFAULTS)
             shared.now_s = self.now_s
             shared.publish(expected_starts_per_s([beat], tier, weights, now_ms))
         for machine in self.machines:

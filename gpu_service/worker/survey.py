@@ -9,7 +9,7 @@ Nothing of it is on the way of a prompt, and nothing breaks when it fails: other
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools import Logger
@@ -21,7 +21,7 @@ from chatcore.domain.beat import (
     fleet_slot_s,
     fleet_starts_per_s,
 )
-from chatcore.domain.calendar import LANES, Backlog, Calendar, paced
+from chatcore.domain.calendar import LANES, Backlog, Calendar, paced, weights_beside
 from chatcore.domain.errors import Retryable
 from chatcore.domain.tiers import Tier
 from chatcore.ports import Lanes, Stores
@@ -112,7 +112,9 @@ class Survey:
         waiting = await asyncio.gather(*(self.calls(self.lanes.waiting, lane) for lane in lanes))
         now_ms = self.now_ms()
         limits = self.puller.tiers[tier]
-        expected = expected_starts_per_s(beats, tier, self._weights_beside(tier), now_ms)
+        known = {each: self.puller.calendar(each) for each in Tier}
+        weights = weights_beside(tier, known, self.puller.tiers)
+        expected = expected_starts_per_s(beats, tier, weights, now_ms)
         backlog = Backlog(
             now_ms,
             {lane.index: count for lane, count in zip(lanes, waiting, strict=True) if count},
@@ -126,11 +128,3 @@ class Survey:
         measured = of_backlog(tier, sum(waiting), slot_s, seen, limits.paused)
         # What the fleet is scaled by.
         self.logger.info("tier.backlog", extra=measured)
-
-    def _weights_beside(self, tier: Tier) -> Mapping[Tier, float]:
-        """Of the tier and of those in which runs waited when somebody looked last."""
-        return {
-            each: limits.weight
-            for each, limits in self.puller.tiers.items()
-            if each is tier or any(self.puller.calendar(each).backlog.waiting.values())
-        }

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from chatcore.domain.lanes import BY_PRIORITY, RETURNS, Lane
-from chatcore.domain.tiers import USER_TIERS, Tier
+from chatcore.domain.tiers import USER_TIERS, Tier, Tiers
 
 QUANTUM = 200
 """Of virtual time, in tokens for a weight of one (`make bench-scheduling` compares)."""
@@ -61,6 +61,10 @@ class Backlog:
     waiting: Mapping[int, int] = field(default_factory=dict)
     starts_per_s: float = 0.0
 
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.waiting.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
@@ -85,12 +89,23 @@ class Calendar:
 
 def paced(calendar: Calendar, now_ms: int) -> Calendar:
     """Where who comes new starts from now on: for whoever publishes the backlog, with it."""
-    if calendar.entry < calendar.front or not any(calendar.backlog.waiting.values()):
+    if calendar.entry < calendar.front or calendar.backlog.is_empty:
         return replace(calendar, entry=calendar.front, entry_ms=now_ms)
     if now_ms - calendar.entry_ms < ENTRY_PACE_MS:
         return calendar
     entry = min(calendar.entry + 1, calendar.front + AHEAD - 1)
     return replace(calendar, entry=entry, entry_ms=now_ms)
+
+
+def weights_beside(
+    tier: Tier, calendars: Mapping[Tier, Calendar], tiers: Tiers
+) -> Mapping[Tier, float]:
+    """Of the tier and of those in which runs waited when somebody looked last: who shares the slots."""
+    return {
+        each: limits.weight
+        for each, limits in tiers.items()
+        if each is tier or not calendars[each].backlog.is_empty
+    }
 
 
 def number_for(tag: int, front: int) -> int:
